@@ -1,0 +1,99 @@
+"""The contract of a connector (our client for one backend of one cluster) and the way to open one.
+
+Rule: everything below this folder may do I/O and nothing else in the core may. A connector turns a leaf into
+payloads of its signal or raises: `ClusterError` for a fault of the cluster, `QueryExecutionError` where the
+backend's engine refuses to evaluate. It never returns less than was asked without saying so in `truncated`.
+A backend is one module in `backends/`, named after its kind, with `connect(cluster, backend) -> Connector`.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from federation_core.config import Backend, Cluster
+from federation_core.errors import InvalidConfig
+from federation_core.plan import Leaf
+from federation_core.query import Deadline
+from federation_core.tenancy import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A leaf's payload, and what must be said with it.
+
+    `truncated` names the limit that cut the payload short; `watermark_ms` is the newest data the store holds.
+    """
+
+    payload: Any
+    warnings: tuple[str, ...] = ()
+    truncated: str = ""
+    watermark_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What one cluster has: services as (namespace, service) → pods, metric and label names, time bounds."""
+
+    services: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    metric_names: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
+    oldest_ms: int | None = None
+    newest_ms: int | None = None
+
+
+class Connector(Protocol):
+    """A client for one backend; safe to use from several threads at once."""
+
+    #: The backend kind, as written in the configuration.
+    kind: str
+    #: What the backend's own engine may be given beyond plain selectors; empty for a store without an engine.
+    pushes_down: frozenset[str]
+
+    def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
+        """Answer one leaf of this connector's signal.
+
+        Metrics: `leaf.text` is a matrix selector `name{…}[window]` at the instant `leaf.time_range.end_ms`
+        and the payload is the raw samples in (end - window, end], stale markers included.
+        """
+        ...
+
+    def inventory(self, deadline: Deadline) -> Inventory:
+        """List what the backend holds."""
+        ...
+
+    def ping(self, deadline: Deadline) -> None:
+        """Return if the backend can answer; raise the ClusterError that explains why not otherwise."""
+        ...
+
+
+def backend_kinds() -> tuple[str, ...]:
+    """Return the names of the backend kinds that exist, without importing them."""
+    folder = Path(__file__).with_name("backends")
+    modules = pkgutil.iter_modules([str(folder)])
+    return tuple(sorted(m.name for m in modules if "_" not in m.name))
+
+
+def connect(cluster: Cluster, backend: Backend) -> Connector:
+    """Open the connector that the configuration names.
+
+    Raises InvalidConfig: there is no such backend kind.
+    """
+    require_known(backend)
+    module = import_module(f"{__name__}.backends.{backend.kind}")
+    connector: Connector = module.connect(cluster, backend)
+    return connector
+
+
+def require_known(backend: Backend) -> None:
+    """Raise InvalidConfig, with file and line, unless the backend's kind exists."""
+    if backend.kind not in backend_kinds():
+        raise InvalidConfig(
+            f"{backend.origin}: there is no backend kind {backend.kind!r}; known: {', '.join(backend_kinds())}",
+            file=backend.origin.rpartition(":")[0],
+            line=int(backend.origin.rpartition(":")[2]),
+        )

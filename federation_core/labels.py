@@ -1,0 +1,187 @@
+"""Label sets, matchers and selectors: the vocabulary every signal shares.
+
+Rule: a regular expression is RE2 and anchored at both ends, and a label that is absent equals the empty string
+(Prometheus documentation, "Querying basics / Time series selectors"). Python's own `re` is never used on a
+user's pattern: it backtracks without bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Self
+
+import re2
+
+from federation_core.errors import InvalidRequest
+
+NAME = "__name__"
+#: The virtual label that names the cluster a series, stream or span comes from.
+CLUSTER = "cluster"
+
+
+class Labels(tuple[tuple[str, str], ...]):
+    """An immutable label set: pairs sorted by name, no empty values, hashable and totally ordered.
+
+    >>> Labels.of({"b": "2", "a": "1"}).with_label("c", "3")
+    Labels({'a': '1', 'b': '2', 'c': '3'})
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, pairs: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> Self:
+        """Build a label set; pairs whose value is empty are dropped, as an empty label is an absent one."""
+        items = pairs.items() if isinstance(pairs, Mapping) else pairs
+        return cls(sorted((name, value) for name, value in items if value != ""))
+
+    def get(self, name: str, default: str = "") -> str:
+        """Return the value of `name`, or `default` where it is absent."""
+        for key, value in self:
+            if key == name:
+                return value
+        return default
+
+    def names(self) -> Iterator[str]:
+        """Yield the label names in order."""
+        return (name for name, _ in self)
+
+    def only(self, names: Iterable[str]) -> Self:
+        """Keep the named labels, as `by (...)` does."""
+        kept = frozenset(names)
+        return type(self)(pair for pair in self if pair[0] in kept)
+
+    def without(self, names: Iterable[str]) -> Self:
+        """Drop the named labels, as `without (...)` does; the metric name stays unless it is named."""
+        dropped = frozenset(names)
+        return type(self)(pair for pair in self if pair[0] not in dropped)
+
+    def with_label(self, name: str, value: str) -> Self:
+        """Set one label, replacing a former value; an empty value removes it."""
+        return type(self).of([pair for pair in self if pair[0] != name] + [(name, value)])
+
+    def as_dict(self) -> dict[str, str]:
+        """Return a new plain dictionary of the pairs."""
+        return dict(self)
+
+    def __repr__(self) -> str:
+        return f"Labels({dict(self)!r})"
+
+
+class MatchOp(StrEnum):
+    """The four match operators of PromQL and LogQL."""
+
+    EQ = "="
+    NE = "!="
+    RE = "=~"
+    NRE = "!~"
+
+
+def _words(exc: Exception) -> str:
+    """RE2 reports its errors as bytes."""
+    reason = exc.args[0] if exc.args else ""
+    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+
+
+@lru_cache(maxsize=4096)
+def compile_regex(pattern: str) -> Any:
+    """Compile an RE2 pattern for use with `fullmatch`.
+
+    Raises InvalidRequest: RE2 does not accept the pattern.
+    """
+    options = re2.Options()
+    options.log_errors = False
+    # RE2's dot must match a newline, as Prometheus compiles matchers with the `s` flag.
+    options.dot_nl = True
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as exc:
+        raise InvalidRequest(
+            f"bad regular expression {pattern!r}: {_words(exc)}", field="matcher", got=pattern, expected="an RE2 pattern"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Matcher:
+    """One condition on one label, for example `env=~"prod|stage"`."""
+
+    label: str
+    op: MatchOp
+    value: str
+
+    def matches(self, value: str) -> bool:
+        """Tell whether a label value (empty when absent) satisfies the condition.
+
+        Raises InvalidRequest: the pattern is not RE2.
+        """
+        match self.op:
+            case MatchOp.EQ:
+                return value == self.value
+            case MatchOp.NE:
+                return value != self.value
+            case MatchOp.RE:
+                return compile_regex(self.value).fullmatch(value) is not None
+            case MatchOp.NRE:
+                return compile_regex(self.value).fullmatch(value) is None
+
+    def __str__(self) -> str:
+        return f"{self.label}{self.op.value}{quote(self.value)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Matchers that must all hold; a metric name is the matcher `__name__="..."` among them."""
+
+    matchers: tuple[Matcher, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The metric name if an equality matcher fixes it, else the empty string."""
+        for matcher in self.matchers:
+            if matcher.label == NAME and matcher.op is MatchOp.EQ:
+                return matcher.value
+        return ""
+
+    def matches(self, labels: Labels) -> bool:
+        """Tell whether a label set satisfies every matcher."""
+        values = dict(labels)
+        return all(matcher.matches(values.get(matcher.label, "")) for matcher in self.matchers)
+
+    def constrain(self, matchers: Iterable[Matcher]) -> Selector:
+        """Add conditions and keep the user's own: a conflict yields the true answer, which is empty.
+
+        Conditions already present are not repeated, so constraining twice changes nothing.
+        """
+        added = [matcher for matcher in matchers if matcher not in self.matchers]
+        return Selector(self.matchers + tuple(added)) if added else self
+
+    def carries(self, matchers: Iterable[Matcher]) -> bool:
+        """Tell whether every one of `matchers` is among this selector's conditions."""
+        return set(matchers) <= set(self.matchers)
+
+    def split_label(self, label: str) -> tuple[tuple[Matcher, ...], Selector]:
+        """Return the conditions on `label`, and the selector without them."""
+        on = tuple(m for m in self.matchers if m.label == label)
+        return on, Selector(tuple(m for m in self.matchers if m.label != label))
+
+
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def quote(text: str) -> str:
+    """Print a string literal that PromQL and LogQL read back to the same text.
+
+    >>> quote('say "hi"')
+    '"say \\\\"hi\\\\""'
+    """
+    out = []
+    for char in text:
+        if char in _ESCAPES:
+            out.append(_ESCAPES[char])
+        elif ord(char) < 0x20 or ord(char) == 0x7F:
+            out.append(f"\\x{ord(char):02x}")
+        else:
+            out.append(char)
+    return '"' + "".join(out) + '"'

@@ -1,0 +1,311 @@
+"""What came back: one cluster's partial, the ledger of all clusters, and the result that rests on them.
+
+Rule: a partial holds payloads or an error, never both and never neither, so that silence and failure cannot be
+mistaken for an empty answer. The ledger has one verdict for every cluster the tenant may see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+import msgpack
+
+from federation_core.errors import (
+    ClusterError,
+    FederationError,
+    Rejected,
+    TimedOut,
+    Unserved,
+    WireVersionMismatch,
+    from_wire,
+)
+
+#: Raised whenever a release could misread another's messages.
+WIRE_VERSION = 1
+
+
+def require_version(got: Any, what: str) -> None:
+    """Raise WireVersionMismatch unless `got` is this release's wire version."""
+    if got != WIRE_VERSION:
+        raise WireVersionMismatch(f"{what} has wire version {got!r}, this release reads {WIRE_VERSION}")
+
+
+class Verdict(StrEnum):
+    """What one cluster contributed."""
+
+    OK = "ok"
+    PARTIAL = "partial"
+    TIMED_OUT = "timed_out"
+    FAILED = "failed"
+    THROTTLED = "throttled"
+    BREAKER_OPEN = "breaker_open"
+    NO_WORKER = "no_worker"
+    DENIED = "denied"
+    PRUNED = "pruned"
+    CACHED = "cached"
+
+
+#: Verdicts of clusters that are not missing from an answer: they answered in full.
+ANSWERED = frozenset({Verdict.OK, Verdict.CACHED})
+#: Verdicts of clusters that were never part of the question.
+NOT_ASKED = frozenset({Verdict.PRUNED, Verdict.DENIED})
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts of what a cluster sent: series (or streams, traces), rows (samples, entries, spans), encoded bytes."""
+
+    series: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterVerdict:
+    """One row of the ledger. `watermark_ms` is the newest data the cluster's store held; None where unknown."""
+
+    cluster: str
+    verdict: Verdict
+    reason: str = ""
+    error: FederationError | None = None
+    elapsed_ms: int | None = None
+    stats: Stats = field(default_factory=Stats)
+    watermark_ms: int | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the row as JSON values."""
+        return {
+            "cluster": self.cluster,
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+            "error": self.error.to_wire() if self.error else None,
+            "elapsed_ms": self.elapsed_ms,
+            "stats": asdict(self.stats),
+            "watermark_ms": self.watermark_ms,
+        }
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> ClusterVerdict:
+        """Rebuild the row that `to_wire` described."""
+        return cls(
+            cluster=wire["cluster"],
+            verdict=Verdict(wire["verdict"]),
+            reason=wire["reason"],
+            error=from_wire(wire["error"]) if wire["error"] else None,
+            elapsed_ms=wire["elapsed_ms"],
+            stats=Stats(**wire["stats"]),
+            watermark_ms=wire["watermark_ms"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The ledger: one verdict per cluster, in order of name."""
+
+    clusters: tuple[ClusterVerdict, ...] = ()
+
+    @classmethod
+    def of(cls, verdicts: Mapping[str, ClusterVerdict] | tuple[ClusterVerdict, ...]) -> Coverage:
+        """Build the ledger in its stable order."""
+        rows = verdicts.values() if isinstance(verdicts, Mapping) else verdicts
+        return cls(tuple(sorted(rows, key=lambda row: row.cluster)))
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """Clusters the question was for."""
+        return frozenset(row.cluster for row in self.clusters if row.verdict not in NOT_ASKED)
+
+    @property
+    def answered(self) -> frozenset[str]:
+        """Clusters that answered in full."""
+        return frozenset(row.cluster for row in self.clusters if row.verdict in ANSWERED)
+
+    @property
+    def missing(self) -> tuple[ClusterVerdict, ...]:
+        """Rows of the clusters that were asked and did not answer in full."""
+        return tuple(row for row in self.clusters if row.cluster in self.asked - self.answered)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cluster asked answered in full."""
+        return not self.missing
+
+    def header(self) -> str:
+        """Return the value of `X-Federation-Coverage`, for example `5/6;missing=stage`."""
+        counts = f"{len(self.answered)}/{len(self.asked)}"
+        names = ",".join(row.cluster for row in self.missing)
+        return f"{counts};missing={names}" if names else counts
+
+    def warnings(self) -> tuple[str, ...]:
+        """Say in a sentence per missing cluster what is missing and why."""
+        return tuple(
+            f"cluster {row.cluster} is {'incomplete' if row.verdict is Verdict.PARTIAL else 'missing'}"
+            f" ({row.verdict.value}): {row.reason or (row.error.message if row.error else 'no reason given')}"
+            for row in self.missing
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """One cluster's outcome: payloads by leaf id, xor an error.
+
+    `truncated` says in words which limit cut the payloads short; empty when they are whole.
+    """
+
+    query_id: str
+    cluster_id: str
+    payloads: Mapping[str, Any] | None = None
+    error: FederationError | None = None
+    warnings: tuple[str, ...] = ()
+    truncated: str = ""
+    stats: Stats = field(default_factory=Stats)
+    elapsed_ms: int = 0
+    watermark_ms: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.payloads is None) == (self.error is None):
+            raise ValueError("a partial holds payloads or an error, exactly one of them")
+
+    def verdict(self) -> ClusterVerdict:
+        """Return this partial's row of the ledger."""
+        verdict, reason = Verdict.OK, ""
+        if self.error is not None:
+            verdict, reason = verdict_of(self.error), self.error.message
+        elif self.truncated:
+            verdict, reason = Verdict.PARTIAL, self.truncated
+        return ClusterVerdict(
+            self.cluster_id, verdict, reason, self.error, self.elapsed_ms, self.stats, self.watermark_ms
+        )
+
+
+def verdict_of(error: FederationError) -> Verdict:
+    """Return the verdict that an error inside a partial stands for."""
+    match error:
+        case TimedOut():
+            return Verdict.TIMED_OUT
+        case Unserved():
+            return Verdict.NO_WORKER
+        case Rejected(retry_after_s=seconds) if seconds is not None:
+            return Verdict.THROTTLED
+        case _:
+            return Verdict.FAILED
+
+
+def fails_query(error: FederationError) -> bool:
+    """Tell whether an error of one cluster is the whole query's: all but faults of the cluster itself are."""
+    return not isinstance(error, ClusterError)
+
+
+ResultStatus = Literal["complete", "partial", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The merged outcome. A failed result has an error and no payload; any other has a payload and no error."""
+
+    query_id: str
+    status: ResultStatus
+    coverage: Coverage
+    payload: Any = None
+    error: FederationError | None = None
+    warnings: tuple[str, ...] = ()
+    merge_ms: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.status == "failed") != (self.error is not None):
+            raise ValueError("a result has an error exactly when it failed")
+
+
+Encode = Callable[[Any], bytes]
+Decode = Callable[[bytes], Any]
+
+
+def encode_partial(partial: Partial, encode: Encode) -> bytes:
+    """Write a partial as bytes; `encode` writes one payload of its signal."""
+    payloads = partial.payloads
+    return _pack(
+        {
+            "v": WIRE_VERSION,
+            "query_id": partial.query_id,
+            "cluster_id": partial.cluster_id,
+            "payloads": None if payloads is None else {leaf: encode(p) for leaf, p in payloads.items()},
+            "error": partial.error.to_wire() if partial.error else None,
+            "warnings": partial.warnings,
+            "truncated": partial.truncated,
+            "stats": asdict(partial.stats),
+            "elapsed_ms": partial.elapsed_ms,
+            "watermark_ms": partial.watermark_ms,
+        }
+    )
+
+
+def decode_partial(data: bytes, decode: Decode) -> Partial:
+    """Read what `encode_partial` wrote.
+
+    Raises WireVersionMismatch: it was written by another release, or is not a partial at all.
+    """
+    wire = _unpack(data, "partial")
+    payloads, error = wire["payloads"], wire["error"]
+    return Partial(
+        query_id=wire["query_id"],
+        cluster_id=wire["cluster_id"],
+        payloads=None if payloads is None else {leaf: decode(p) for leaf, p in payloads.items()},
+        error=from_wire(error) if error else None,
+        warnings=tuple(wire["warnings"]),
+        truncated=wire["truncated"],
+        stats=Stats(**wire["stats"]),
+        elapsed_ms=wire["elapsed_ms"],
+        watermark_ms=wire["watermark_ms"],
+    )
+
+
+def encode_result(result: Result, encode: Encode) -> bytes:
+    """Write a result as bytes; `encode` writes the payload of its signal."""
+    return _pack(
+        {
+            "v": WIRE_VERSION,
+            "query_id": result.query_id,
+            "status": result.status,
+            "coverage": [row.to_wire() for row in result.coverage.clusters],
+            "payload": None if result.payload is None else encode(result.payload),
+            "error": result.error.to_wire() if result.error else None,
+            "warnings": result.warnings,
+            "merge_ms": result.merge_ms,
+        }
+    )
+
+
+def decode_result(data: bytes, decode: Decode) -> Result:
+    """Read what `encode_result` wrote.
+
+    Raises WireVersionMismatch: it was written by another release, or is not a result at all.
+    """
+    wire = _unpack(data, "result")
+    return Result(
+        query_id=wire["query_id"],
+        status=wire["status"],
+        coverage=Coverage(tuple(ClusterVerdict.from_wire(row) for row in wire["coverage"])),
+        payload=None if wire["payload"] is None else decode(wire["payload"]),
+        error=from_wire(wire["error"]) if wire["error"] else None,
+        warnings=tuple(wire["warnings"]),
+        merge_ms=wire["merge_ms"],
+    )
+
+
+def _pack(wire: Mapping[str, Any]) -> bytes:
+    packed: bytes = msgpack.packb(wire, use_bin_type=True)
+    return packed
+
+
+def _unpack(data: bytes, what: str) -> dict[str, Any]:
+    try:
+        wire = msgpack.unpackb(data, raw=False)
+    except (ValueError, msgpack.exceptions.UnpackException) as exc:
+        raise WireVersionMismatch(f"{what} cannot be read: {exc}") from exc
+    if not isinstance(wire, dict):
+        raise WireVersionMismatch(f"{what} cannot be read: not a map")
+    require_version(wire.get("v"), what)
+    return wire

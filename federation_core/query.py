@@ -1,0 +1,169 @@
+"""What is asked: a query, its time range, its deadline, and the coverage it needs.
+
+Rule: these are values. Whoever builds one has already checked it; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from federation_core.errors import InvalidRequest, TimedOut
+
+Direction = Literal["backward", "forward"]
+#: The most steps one range query may have (Prometheus HTTP API, "Range queries").
+MAX_STEPS = 11_000
+#: How much earlier than the query a cluster must answer: this long, or a tenth of the time, whichever is more.
+CLUSTER_MARGIN_MS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """A closed interval [start_ms, end_ms]; step_ms 0 asks for one instant, `end_ms`, or has no grid (logs, traces)."""
+
+    start_ms: int
+    end_ms: int
+    step_ms: int = 0
+
+    def __post_init__(self) -> None:
+        if self.end_ms < self.start_ms:
+            raise InvalidRequest(
+                "end is before start", field="end", got=str(self.end_ms), expected=f"at least start ({self.start_ms})"
+            )
+        if self.step_ms < 0:
+            raise InvalidRequest(
+                "step is not positive", field="step", got=str(self.step_ms), expected="a positive duration"
+            )
+        if self.step_ms and self.steps > MAX_STEPS:
+            raise InvalidRequest(
+                f"{self.steps} steps, above {MAX_STEPS}",
+                field="step",
+                got=f"{self.step_ms} ms",
+                expected=f"at least {-(-(self.end_ms - self.start_ms) // (MAX_STEPS - 1))} ms for this range",
+            )
+
+    @property
+    def steps(self) -> int:
+        """Number of evaluation times: start, start + step, … up to and including end."""
+        return (self.end_ms - self.start_ms) // self.step_ms + 1 if self.step_ms else 1
+
+    @property
+    def first_ms(self) -> int:
+        """The first evaluation time: `end_ms` for an instant."""
+        return self.start_ms if self.step_ms else self.end_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment after which an answer is worth nothing, in ms since the epoch."""
+
+    at_ms: int
+
+    def remaining_s(self, now_ms: int) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, (self.at_ms - now_ms) / 1000)
+
+    def check(self, now_ms: int, cluster: str | None = None) -> None:
+        """Raise TimedOut once the moment has passed."""
+        if now_ms >= self.at_ms:
+            raise TimedOut("the cluster's deadline has passed", cluster=cluster)
+
+
+def cluster_deadline_ms(start_ms: int, timeout_ms: int) -> int:
+    """Return when a cluster must have answered so that merging still fits before the query's deadline."""
+    return start_ms + timeout_ms - max(CLUSTER_MARGIN_MS, timeout_ms // 10) if timeout_ms > CLUSTER_MARGIN_MS else (
+        start_ms + timeout_ms // 2
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """The coverage a caller needs: `all`, `best_effort`, `quorum:k` or `critical:a,b`."""
+
+    mode: Literal["all", "best_effort", "quorum", "critical"] = "best_effort"
+    quorum: int = 0
+    critical: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Requirement:
+        """Read the text form.
+
+        Raises InvalidRequest: naming the forms that exist.
+        """
+        mode, _, rest = text.strip().partition(":")
+        if mode in ("all", "best_effort") and not rest:
+            return cls(mode)  # type: ignore[arg-type]
+        if mode == "quorum" and rest.isascii() and rest.isdigit() and int(rest) > 0:
+            return cls("quorum", quorum=int(rest))
+        names = tuple(name.strip() for name in rest.split(",") if name.strip())
+        if mode == "critical" and names:
+            return cls("critical", critical=names)
+        raise InvalidRequest(
+            f"require: {text!r} is not a coverage requirement",
+            field="require",
+            got=text,
+            expected="all, best_effort, quorum:k (k clusters) or critical:a,b (cluster names)",
+        )
+
+    def unmet_by(self, asked: frozenset[str], answered: frozenset[str]) -> tuple[str, ...]:
+        """Return the clusters whose silence breaks the requirement; empty when it is met.
+
+        A quorum larger than the number of clusters asked can not be met.
+        """
+        silent = tuple(sorted(asked - answered))
+        match self.mode:
+            case "best_effort":
+                return ()
+            case "all":
+                return silent
+            case "quorum":
+                return () if len(answered) >= self.quorum else silent or tuple(sorted(asked)) or ("(none asked)",)
+            case "critical":
+                return tuple(sorted(set(self.critical) - answered))
+
+    def __str__(self) -> str:
+        match self.mode:
+            case "quorum":
+                return f"quorum:{self.quorum}"
+            case "critical":
+                return "critical:" + ",".join(self.critical)
+            case mode:
+                return mode
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question about all clusters, in the language of its signal.
+
+    `clusters` and `environments` narrow the clusters the tenant may see; empty means no narrowing. `limit` 0
+    means the signal's own default.
+    """
+
+    signal: str
+    text: str
+    time_range: TimeRange
+    tenant_id: str
+    clusters: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
+    limit: int = 0
+    direction: Direction = "backward"
+    requirement: Requirement = field(default_factory=Requirement)
+    timeout_ms: int = 30_000
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the query as JSON values."""
+        return {**asdict(self), "time_range": asdict(self.time_range), "requirement": str(self.requirement)}
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Query:
+        """Rebuild the query that `to_wire` described."""
+        return cls(
+            **{
+                **wire,
+                "time_range": TimeRange(**wire["time_range"]),
+                "clusters": tuple(wire["clusters"]),
+                "environments": tuple(wire["environments"]),
+                "requirement": Requirement.parse(wire["requirement"]),
+            }
+        )

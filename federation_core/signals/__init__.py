@@ -1,0 +1,92 @@
+"""The contract of a signal (metrics, traces, logs, …) and the registry of those that exist.
+
+Rule: a signal is a record of functions, found by scanning this folder: each package here exports one `KIND`.
+Whatever runs a query knows signals only through this record, so a new folder is a new signal and nothing else
+changes.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from federation_core.connectors import Connector, Fetched
+from federation_core.errors import InvalidRequest
+from federation_core.labels import Selector
+from federation_core.plan import Leaf, Shard
+from federation_core.query import Deadline, Query
+from federation_core.tenancy import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What every cluster is asked and what is left to do.
+
+    `leaves` has a cluster only where there is something to ask; a cluster whose leaves fold away is in
+    `pruned` with the proof in words. `root` is the signal's own text, understood by its `merge`.
+    """
+
+    leaves: Mapping[str, tuple[Leaf, ...]]
+    root: str
+    pruned: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SignalKind:
+    """One signal's functions. `Expr` and `Payload` below are the signal's own immutable types.
+
+    parse(text) → Expr. Raises QuerySyntaxError, UnsupportedQuery, QueryTooLarge. Cached by the signal.
+    print(Expr) → text that `parse` reads to an equal Expr.
+    map_selectors(Expr, fn) → Expr with `fn` applied to every selector. Raises on a node it does not know.
+    split(Expr, Query, clusters) → Split, for the given cluster names (sorted).
+    run(Connector, Shard, Deadline) → leaf id → Fetched(payload, …). Raises FederationError.
+    merge(root, Query, parts, silent) → (Payload, warnings): `parts` is cluster → leaf id → payload of the
+        clusters that answered, `silent` the clusters that were asked and did not.
+    redact(payload, Scope, cluster) → (payload, hidden): drops what the scope does not show, counts it.
+    size(payload) → (series, rows).
+    encode(payload) → bytes, decode(bytes) → payload; to_json(payload, Query) → the native JSON answer.
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    print: Callable[[Any], str]
+    map_selectors: Callable[[Any, Callable[[Selector], Selector]], Any]
+    split: Callable[[Any, Query, Sequence[str]], Split]
+    run: Callable[[Connector, Shard, Deadline], Mapping[str, Fetched]]
+    merge: Callable[
+        [str, Query, Mapping[str, Mapping[str, Any]], Sequence[str]], tuple[Any, tuple[str, ...]]
+    ]
+    redact: Callable[[Any, Scope, str], tuple[Any, int]]
+    size: Callable[[Any], tuple[int, int]]
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+    to_json: Callable[[Any, Query], dict[str, Any]]
+
+
+@cache
+def kinds() -> Mapping[str, SignalKind]:
+    """Return every signal of this folder by name."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        kind = getattr(import_module(f"{__name__}.{module.name}"), "KIND", None)
+        if isinstance(kind, SignalKind):
+            found[kind.name] = kind
+    return found
+
+
+def kind_named(name: str) -> SignalKind:
+    """Return one signal.
+
+    Raises InvalidRequest: there is no such signal; names those that exist.
+    """
+    known = kinds()
+    if name not in known:
+        raise InvalidRequest(
+            f"there is no signal {name!r}", field="signal", got=name, expected=" or ".join(sorted(known))
+        )
+    return known[name]
