@@ -157,7 +157,7 @@ class InternalError(FederationError):
 class ClusterError(FederationError):
     """One cluster's fault: never fails a query by itself, becomes a verdict and a warning naming the cluster."""
 
-    detail_names = ("cluster",)
+    detail_names: ClassVar[tuple[str, ...]] = ("cluster",)
     retryable = True
 
 

@@ -99,7 +99,10 @@ def compile_regex(pattern: str) -> Any:
         return re2.compile(pattern, options)
     except re2.error as exc:
         raise InvalidRequest(
-            f"bad regular expression {pattern!r}: {_words(exc)}", field="matcher", got=pattern, expected="an RE2 pattern"
+            f"bad regular expression {pattern!r}: {_words(exc)}",
+            field="matcher",
+            got=pattern,
+            expected="an RE2 pattern",
         ) from None
 
 

@@ -120,9 +120,7 @@ class Plan:
                 }
                 for shard in self.shards
             ],
-            "leftOut": [
-                {"cluster": v.cluster, "verdict": v.verdict.value, "reason": v.reason} for v in self.left_out
-            ],
+            "leftOut": [{"cluster": v.cluster, "verdict": v.verdict.value, "reason": v.reason} for v in self.left_out],
             "require": str(self.query.requirement),
             "timeoutMs": self.query.timeout_ms,
         }
@@ -162,4 +160,3 @@ class Plan:
             deadline_ms=wire["deadline_ms"],
             catalog_version=wire["catalog_version"],
         )
-

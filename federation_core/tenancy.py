@@ -58,9 +58,7 @@ class Scope:
 
     def restricted_to(self, cluster: str) -> Scope:
         """Return the part of the scope that one cluster's worker needs, and no more."""
-        return Scope(
-            self.tenant_id, {cluster: self.conditions(cluster)}, self.subject, self.roles, self.limits
-        )
+        return Scope(self.tenant_id, {cluster: self.conditions(cluster)}, self.subject, self.roles, self.limits)
 
     def to_wire(self) -> dict[str, Any]:
         """Return the scope as JSON values."""

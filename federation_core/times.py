@@ -33,7 +33,10 @@ def parse_duration_ms(text: str, field: str = "duration") -> int:
     found = _DURATION.fullmatch(text)
     if not text or found is None or not any(found.groups()):
         raise InvalidRequest(
-            f"{field}: {text!r} is not a duration", field=field, got=text, expected="a duration such as 30s, 5m or 1h30m"
+            f"{field}: {text!r} is not a duration",
+            field=field,
+            got=text,
+            expected="a duration such as 30s, 5m or 1h30m",
         )
     return _bounded(sum(int(n) * _UNIT_MS[unit] for unit, n in found.groupdict().items() if n), field, text)
 
@@ -98,5 +101,7 @@ def format_time(time_ms: int) -> str:
 
 def _bounded(value_ms: int, field: str, text: str) -> int:
     if not -MAX_MS <= value_ms <= MAX_MS:
-        raise InvalidRequest(f"{field}: {text!r} is out of range", field=field, got=text, expected="before the year 10000")
+        raise InvalidRequest(
+            f"{field}: {text!r} is out of range", field=field, got=text, expected="before the year 10000"
+        )
     return value_ms

@@ -1,0 +1,229 @@
+"""The configuration: clusters and settings, read from YAML texts and the environment into frozen values.
+
+Rule: everything is checked at start, and a mistake is answered with the file, the line, what stands there and
+what would be right. Nothing here opens a file or reads the process environment: both are handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from federation_core.errors import InvalidConfig
+from federation_core.yaml_nodes import Node, read_yaml
+
+#: What a backend may serve.
+SIGNALS = ("metrics", "traces", "logs", "inventory")
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What one cluster's backends are asked at most."""
+
+    requests_per_second: float = 50.0
+    burst: int = 100
+    max_concurrent: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One system in a cluster that serves one signal. `origin` is `file:line` of its entry, for messages."""
+
+    signal: str
+    kind: str
+    url: str = ""
+    path: str = ""
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Kubernetes cluster: its name is its identity, its queue is `cluster.<name>`."""
+
+    name: str
+    environment: str
+    backends: tuple[Backend, ...]
+    region: str = ""
+    weight: float = 1.0
+    retention_ms: int = 90 * _DAY_MS
+    rate_limit: RateLimit = field(default_factory=RateLimit)
+
+    @property
+    def queue(self) -> str:
+        """The name of the task queue that this cluster's workers consume."""
+        return f"cluster.{self.name}"
+
+    def backend_for(self, signal: str) -> Backend | None:
+        """Return the backend of a signal, or None where the cluster has none."""
+        return next((backend for backend in self.backends if backend.signal == signal), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """How tokens are verified. `key` is the shared secret or the PEM public key of the pinned `algorithm`."""
+
+    enabled: bool = False
+    algorithm: str = "HS256"
+    key: str = field(default="", repr=False)
+    issuer: str = ""
+    audience: str = ""
+
+    def require_key(self) -> None:
+        """Refuse to verify tokens without a key that is fit for it; only the web tier needs one.
+
+        Raises InvalidConfig: authentication is on and the key is missing or too short.
+        """
+        if not self.enabled:
+            return
+        if not self.key:
+            raise InvalidConfig(
+                "AUTH_ENABLED is true and no key is given: set JWT_KEY or JWT_KEY_FILE,"
+                " or AUTH_ENABLED=false for one open scope on loopback"
+            )
+        # RFC 7518 §3.2: an HMAC key is at least as long as the hash's output.
+        shortest = int(self.algorithm[2:]) // 8 if self.algorithm.startswith("HS") else 1
+        if len(self.key) < shortest:
+            raise InvalidConfig(
+                f"JWT_KEY is too short for {self.algorithm}: {len(self.key)} bytes, at least {shortest}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a role needs to know. Times in ms."""
+
+    clusters: tuple[Cluster, ...]
+    redis_url: str = field(default="", repr=False)
+    auth: Auth = field(default_factory=Auth)
+    region: str = "local"
+    default_timeout_ms: int = 30_000
+    max_timeout_ms: int = 600_000
+    result_ttl_ms: int = 3_600_000
+    log_level: str = "INFO"
+
+    def cluster(self, name: str) -> Cluster:
+        """Return a cluster by name.
+
+        Raises InvalidConfig: it is not configured; names those that are.
+        """
+        for cluster in self.clusters:
+            if cluster.name == name:
+                return cluster
+        known = ", ".join(cluster.name for cluster in self.clusters)
+        raise InvalidConfig(f"cluster {name!r} is not configured; configured: {known}")
+
+
+#: Every environment variable we read, with what it means; `docs/operations.md` lists the same.
+ENVIRONMENT = {
+    "APPSENTRY_CONFIG": "the configuration folder or clusters.yaml (also CLUSTER_CONFIG)",
+    "CLUSTER_CONFIG": "the same as APPSENTRY_CONFIG, which wins",
+    "REDIS_URL": "redis:// or rediss:// URL of the broker and the stores",
+    "AUTH_ENABLED": "true (default) verifies a JWT per request; false opens one scope, on loopback only",
+    "JWT_KEY": "the secret (HS*) or PEM public key (RS*, ES*) that verifies tokens",
+    "JWT_KEY_FILE": "a file holding JWT_KEY",
+    "JWT_ALGORITHM": "the one accepted algorithm, default HS256",
+    "JWT_ISSUER": "the required issuer claim, if set",
+    "JWT_AUDIENCE": "the required audience claim, if set",
+    "REGION": "the name of this region",
+    "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
+}
+_ALGORITHMS = ("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "EdDSA")
+
+
+def parse(environ: Mapping[str, str], texts: Mapping[str, str], folder: str = ".") -> Settings:
+    """Read the settings from the environment and the texts of the YAML files (file name → content).
+
+    A relative `path` of a backend is taken from `folder`, where the files lie.
+
+    Raises InvalidConfig: with file and line.
+    """
+    clusters: list[Cluster] = []
+    seen: dict[str, str] = {}
+    for file in sorted(texts):
+        top = read_yaml(file, texts[file]).mapping(("clusters",))
+        for node in top.require("clusters").items():
+            cluster = _cluster(node, folder)
+            if cluster.name in seen:
+                node.fail(f"cluster {cluster.name!r} is already defined at {seen[cluster.name]}")
+            seen[cluster.name] = node.origin
+            clusters.append(cluster)
+    if not clusters:
+        raise InvalidConfig("no cluster is configured: clusters.yaml needs at least one entry under `clusters`")
+    return Settings(
+        clusters=tuple(sorted(clusters, key=lambda c: c.name)),
+        redis_url=_redis_url(environ),
+        auth=_auth(environ),
+        region=environ.get("REGION", "local"),
+        log_level=_one_of(environ, "LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+    )
+
+
+def _cluster(node: Node, folder: str) -> Cluster:
+    entry = node.mapping(("name", "environment", "region", "weight", "retention", "rateLimit", "backends"))
+    weight = entry.get("weight")
+    retention = entry.get("retention")
+    rate = entry.get("rateLimit")
+    backends = entry.require("backends").mapping(SIGNALS)
+    if not backends.present():
+        node.fail(f"`backends` is empty; give at least one of {', '.join(SIGNALS)}")
+    return Cluster(
+        name=entry.require("name").name(),
+        environment=entry.require("environment").name(),
+        region=region.text() if (region := entry.get("region")) else "",
+        weight=weight.number(above=0) if weight else 1.0,
+        retention_ms=retention.duration_ms() if retention else 90 * _DAY_MS,
+        rate_limit=_rate_limit(rate) if rate else RateLimit(),
+        backends=tuple(_backend(signal, backends.require(signal), folder) for signal in backends.present()),
+    )
+
+
+def _rate_limit(node: Node) -> RateLimit:
+    entry = node.mapping(("requestsPerSecond", "burst", "maxConcurrent"))
+    default = RateLimit()
+    rate, burst, cap = (entry.get(key) for key in ("requestsPerSecond", "burst", "maxConcurrent"))
+    return RateLimit(
+        rate.number(above=0) if rate else default.requests_per_second,
+        burst.integer(at_least=1) if burst else default.burst,
+        cap.integer(at_least=1) if cap else default.max_concurrent,
+    )
+
+
+def _backend(signal: str, node: Node, folder: str) -> Backend:
+    entry = node.mapping(("kind", "url", "path"))
+    kind = entry.require("kind").name()
+    url, path = entry.get("url"), entry.get("path")
+    if (url is None) == (path is None):
+        node.fail("a backend needs `url` or `path`, exactly one of them")
+    if url is not None and not url.text().startswith(("http://", "https://")):
+        url.fail(f"{url.text()!r} is not a URL; it starts with http:// or https://")
+    return Backend(
+        signal=signal,
+        kind=kind,
+        url=url.text() if url else "",
+        path=str(PurePath(folder) / path.text()) if path else "",
+        origin=node.origin,
+    )
+
+
+def _redis_url(environ: Mapping[str, str]) -> str:
+    url = environ.get("REDIS_URL", "")
+    if url and not url.startswith(("redis://", "rediss://")):
+        raise InvalidConfig("REDIS_URL: the URL starts with redis:// or rediss://")
+    return url
+
+
+def _auth(environ: Mapping[str, str]) -> Auth:
+    enabled = _one_of(environ, "AUTH_ENABLED", ("true", "false"), "true") == "true"
+    algorithm = _one_of(environ, "JWT_ALGORITHM", _ALGORITHMS, "HS256")
+    key = environ.get("JWT_KEY", "")
+    return Auth(enabled, algorithm, key, environ.get("JWT_ISSUER", ""), environ.get("JWT_AUDIENCE", ""))
+
+
+def _one_of(environ: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
+    got = environ.get(name, default)
+    for choice in allowed:
+        if got.lower() == choice.lower():
+            return choice
+    raise InvalidConfig(f"{name}: {got!r} is not one of {', '.join(allowed)}")

@@ -1,0 +1,189 @@
+"""The three verbs: plan a query, run one shard of it, combine the partials. Composition only.
+
+Rule: these functions decide nothing about a signal's semantics (that is the signal's own), nothing about where a
+task runs (workers) and nothing about HTTP (webapp). They read no clock: `now_ms` arrives as an argument.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+
+from federation_core import tenancy
+from federation_core.config import Cluster
+from federation_core.connectors import Connector, Fetched
+from federation_core.errors import CoverageTooLow, FederationError, InternalError, QueryTimeout, TimedOut
+from federation_core.outcome import ClusterVerdict, Coverage, Partial, Result, Stats, Verdict, fails_query
+from federation_core.plan import Leaf, Plan, Shard
+from federation_core.query import Deadline, Query, cluster_deadline_ms
+from federation_core.signals import SignalKind, kind_named
+from federation_core.tenancy import Scope
+from federation_core.topology.routing import route
+
+Clock = Callable[[], int]
+
+
+def plan(
+    query: Query,
+    scope: Scope,
+    clusters: Sequence[Cluster],
+    *,
+    query_id: str,
+    served: Collection[str],
+    now_ms: int,
+) -> Plan:
+    """Decide how a query will be answered: parse, choose clusters, split, enforce the scope on every leaf.
+
+    Raises QuerySyntaxError, UnsupportedQuery, QueryTooLarge, InvalidRequest, ScopeViolation.
+    """
+    kind = kind_named(query.signal)
+    expr = kind.parse(query.text)
+    chosen = route(query, scope, clusters, served, now_ms)
+    split = kind.split(expr, query, [cluster.name for cluster in chosen.clusters])
+    deadline_ms = cluster_deadline_ms(now_ms, query.timeout_ms)
+    shards = tuple(
+        Shard(
+            query_id=query_id,
+            cluster_name=name,
+            signal=query.signal,
+            leaves=_enforced(kind, split.leaves[name], scope, name),
+            scope=scope.restricted_to(name),
+            deadline_ms=deadline_ms,
+        )
+        for name in sorted(split.leaves)
+    )
+    folded = tuple(ClusterVerdict(name, Verdict.PRUNED, reason) for name, reason in split.pruned.items())
+    return Plan(
+        query_id=query_id,
+        query=query,
+        fingerprint=fingerprint(query, kind.print(expr), scope),
+        shards=shards,
+        root=split.root,
+        left_out=Coverage.of(chosen.left_out + folded).clusters,
+        notes=split.notes,
+        created_ms=now_ms,
+        deadline_ms=now_ms + query.timeout_ms,
+    )
+
+
+def fingerprint(query: Query, canonical: str, scope: Scope) -> str:
+    """Digest of everything that decides an answer: equal questions of equal scopes, and only those, are equal."""
+    wire = {**query.to_wire(), "text": canonical, "scope": scope.hash}
+    return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _enforced(kind: SignalKind, leaves: Sequence[Leaf], scope: Scope, cluster: str) -> tuple[Leaf, ...]:
+    return tuple(replace(leaf, text=tenancy.enforce(kind, leaf.text, scope, cluster)) for leaf in leaves)
+
+
+def run_shard(shard: Shard, connector: Connector, clock: Clock) -> Partial:
+    """Answer one shard with one connector. Never raises: what goes wrong travels inside the partial."""
+    started_ms = clock()
+    try:
+        partial = _run_shard(shard, connector, clock)
+    except FederationError as exc:
+        partial = Partial(shard.query_id, shard.cluster_name, error=exc)
+    except Exception as exc:
+        # A bug must cost this cluster's share and nothing else; the type's name is enough to find it in the log.
+        error = InternalError(f"{type(exc).__name__} in the worker of {shard.cluster_name}")
+        error.__cause__ = exc
+        partial = Partial(shard.query_id, shard.cluster_name, error=error)
+    return replace(partial, elapsed_ms=clock() - started_ms)
+
+
+def _run_shard(shard: Shard, connector: Connector, clock: Clock) -> Partial:
+    kind, deadline = kind_named(shard.signal), Deadline(shard.deadline_ms)
+    for leaf in shard.leaves:
+        tenancy.verify(kind, leaf.text, shard.scope, shard.cluster_name)
+    deadline.check(clock(), shard.cluster_name)
+    fetched = kind.run(connector, shard, deadline)
+    deadline.check(clock(), shard.cluster_name)
+    shown = {leaf: kind.redact(f.payload, shard.scope, shard.cluster_name) for leaf, f in fetched.items()}
+    hidden = sum(count for _, count in shown.values())
+    sizes = [kind.size(payload) for payload, _ in shown.values()]
+    return Partial(
+        query_id=shard.query_id,
+        cluster_id=shard.cluster_name,
+        payloads={leaf: payload for leaf, (payload, _) in shown.items()},
+        warnings=_warnings(fetched, hidden, shard.cluster_name),
+        truncated="; ".join(sorted({f.truncated for f in fetched.values() if f.truncated})),
+        stats=Stats(sum(s for s, _ in sizes), sum(r for _, r in sizes)),
+        watermark_ms=max((f.watermark_ms for f in fetched.values() if f.watermark_ms is not None), default=None),
+    )
+
+
+def _warnings(fetched: Mapping[str, Fetched], hidden: int, cluster: str) -> tuple[str, ...]:
+    said = {warning: None for f in fetched.values() for warning in f.warnings}
+    if hidden:
+        said[f"cluster {cluster}: {hidden} rows outside this token's scope are not shown"] = None
+    return tuple(said)
+
+
+def combine(plan: Plan, partials: Mapping[str, Partial], served: Collection[str]) -> Result:
+    """Put the partials that are there together and say what the answer rests on. Never raises.
+
+    A cluster of the plan without a partial has timed out, or has lost its worker if it is not in `served`.
+    """
+    coverage = _coverage(plan, partials, served)
+    try:
+        payload, warnings = _merge(plan, partials, coverage)
+    except FederationError as exc:
+        return Result(plan.query_id, "failed", coverage, error=exc, warnings=coverage.warnings())
+    return Result(
+        query_id=plan.query_id,
+        status="complete" if coverage.complete else "partial",
+        coverage=coverage,
+        payload=payload,
+        warnings=coverage.warnings() + warnings,
+    )
+
+
+def _coverage(plan: Plan, partials: Mapping[str, Partial], served: Collection[str]) -> Coverage:
+    rows = {row.cluster: row for row in plan.left_out}
+    for shard in plan.shards:
+        name = shard.cluster_name
+        rows[name] = partials[name].verdict() if name in partials else _silent(plan, name, name in served)
+    return Coverage.of(rows)
+
+
+def _silent(plan: Plan, cluster: str, served: bool) -> ClusterVerdict:
+    waited_ms = plan.deadline_ms - plan.created_ms
+    if served:
+        reason = f"no answer within {waited_ms} ms"
+        return ClusterVerdict(cluster, Verdict.TIMED_OUT, reason, TimedOut(reason, cluster=cluster), waited_ms)
+    reason = "its worker stopped answering while the query ran"
+    return ClusterVerdict(cluster, Verdict.NO_WORKER, reason, TimedOut(reason, cluster=cluster), waited_ms)
+
+
+def _merge(plan: Plan, partials: Mapping[str, Partial], coverage: Coverage) -> tuple[object, tuple[str, ...]]:
+    for name in sorted(partials):
+        error = partials[name].error
+        if error is not None and fails_query(error):
+            raise error
+    _require_coverage(plan.query, coverage)
+    parts = {n: p.payloads for n, p in sorted(partials.items()) if p.payloads is not None}
+    silent = tuple(row.cluster for row in coverage.missing)
+    payload, warnings = kind_named(plan.query.signal).merge(plan.root, plan.query, parts, silent)
+    said = [warning for name in sorted(partials) for warning in partials[name].warnings]
+    return payload, tuple(dict.fromkeys((*said, *warnings)))
+
+
+def _require_coverage(query: Query, coverage: Coverage) -> None:
+    usable = coverage.answered | {r.cluster for r in coverage.missing if r.verdict is Verdict.PARTIAL}
+    if coverage.asked and not usable:
+        if all(row.verdict is Verdict.TIMED_OUT for row in coverage.missing):
+            raise QueryTimeout(f"no cluster answered within {query.timeout_ms} ms")
+        raise CoverageTooLow(
+            "no cluster answered: " + "; ".join(coverage.warnings()),
+            clusters=sorted(coverage.asked),
+            requirement=str(query.requirement),
+        )
+    unmet = query.requirement.unmet_by(coverage.asked, coverage.answered)
+    if unmet:
+        raise CoverageTooLow(
+            f"the answer needs {query.requirement} and lacks {', '.join(unmet)}",
+            clusters=list(unmet),
+            requirement=str(query.requirement),
+        )

@@ -1,0 +1,96 @@
+"""Which clusters a query goes to, and for every other one the reason why it does not.
+
+Rule: clusters = asked ∩ allowed ∩ able. A name nobody configured is an error, an empty intersection is refused,
+and no cluster of the tenant disappears without a row in the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from federation_core.config import Cluster
+from federation_core.errors import InvalidRequest, ScopeViolation, Unserved
+from federation_core.outcome import ClusterVerdict, Verdict
+from federation_core.query import Query
+from federation_core.tenancy import Scope
+from federation_core.times import format_duration
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The clusters to ask, in order of name, and a verdict for each cluster of the scope that is not asked."""
+
+    clusters: tuple[Cluster, ...]
+    left_out: tuple[ClusterVerdict, ...]
+
+
+def route(query: Query, scope: Scope, clusters: Sequence[Cluster], served: Collection[str], now_ms: int) -> Route:
+    """Choose the clusters of a query; `served` names those whose queue a living worker consumes.
+
+    Raises InvalidRequest: an unknown cluster or environment. ScopeViolation: a cluster outside the scope is
+    asked for by name, or nothing is left of the scope.
+    """
+    _require_known(query, clusters)
+    for name in query.clusters:
+        scope.conditions(name)
+    chosen: list[Cluster] = []
+    left_out: list[ClusterVerdict] = []
+    for cluster in sorted(clusters, key=lambda c: c.name):
+        if cluster.name not in scope.allowed:
+            continue
+        reason = _why_pruned(query, cluster, now_ms)
+        if reason:
+            left_out.append(ClusterVerdict(cluster.name, Verdict.PRUNED, reason))
+        elif cluster.name not in served:
+            reason = f"no worker serves the queue {cluster.queue}"
+            error = Unserved(reason, cluster=cluster.name)
+            left_out.append(ClusterVerdict(cluster.name, Verdict.NO_WORKER, reason, error))
+        else:
+            chosen.append(cluster)
+    if not chosen and not left_out:
+        raise ScopeViolation("this token's scope holds no configured cluster")
+    _require_some(query, chosen, left_out)
+    return Route(tuple(chosen), tuple(left_out))
+
+
+def _require_known(query: Query, clusters: Sequence[Cluster]) -> None:
+    for field, asked, known in (
+        ("clusters", query.clusters, sorted({c.name for c in clusters})),
+        ("environments", query.environments, sorted({c.environment for c in clusters})),
+    ):
+        for name in asked:
+            if name not in known:
+                raise InvalidRequest(
+                    f"{field}: there is no {field[:-1]} {name!r}",
+                    field=field,
+                    got=name,
+                    expected=f"one of {', '.join(known)}",
+                )
+
+
+def _require_some(query: Query, chosen: Sequence[Cluster], left_out: Sequence[ClusterVerdict]) -> None:
+    """`clusters=dev&environments=prod` names things that exist and select nothing: say so."""
+    narrowed = bool(query.clusters or query.environments)
+    if narrowed and not chosen and all(row.reason == _NARROWED for row in left_out):
+        raise InvalidRequest(
+            "clusters and environments together select no cluster of this token's scope",
+            field="environments",
+            got=",".join(query.environments),
+            expected="environments of the clusters asked for",
+        )
+
+
+_NARROWED = "not asked for"
+
+
+def _why_pruned(query: Query, cluster: Cluster, now_ms: int) -> str:
+    if query.clusters and cluster.name not in query.clusters:
+        return _NARROWED
+    if query.environments and cluster.environment not in query.environments:
+        return _NARROWED
+    if cluster.backend_for(query.signal) is None:
+        return f"has no backend for {query.signal}"
+    if query.time_range.end_ms < now_ms - cluster.retention_ms:
+        return f"keeps {format_duration(cluster.retention_ms)}, the query ends before that"
+    return ""
