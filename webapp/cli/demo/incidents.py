@@ -67,8 +67,8 @@ class Entry:
 TIMETABLE: Final = (
     Entry(Kind.SLOW_SERVICE, "shared-services", "stock", 5, 5, 8.0,
           "stock takes eight times as long: everything that asks the catalog waits"),
-    Entry(Kind.ERROR_BURST, "app-prod", "payments", 20, 4, 0.6,
-          "three of five payments fail: its card acquirer answers nothing"),
+    Entry(Kind.ERROR_BURST, "app-prod", "payments", 20, 6, 0.7,
+          "seven of ten payments fail: its card acquirer answers nothing"),
     Entry(Kind.SKEWED_CLOCK, "app-prod", "", 30, 15, 40.0,
           "the clock of app-prod runs 40 ms ahead: calls seem to start before their callers"),
     Entry(Kind.SILENT_CLUSTER, "dev", "", 50, 4, 0.0,

@@ -106,10 +106,10 @@ def _checkout_calls(
 JOURNEYS: Final[dict[str, Journey]] = {
     journey.name: journey
     for journey in (
-        Journey("sign-in", 0.20, _through_gateway(
+        Journey("sign-in", 0.17, _through_gateway(
             "POST /sessions", "sessions", Call("challenges", "POST /challenges/verify", 1.0),
         )),
-        Journey("track", 0.20, _through_gateway(
+        Journey("track", 0.17, _through_gateway(
             "GET /tracking/{order}", "tracking",
             Call("orders", "GET /orders/{id}", 1.313),
             Call("marketplace-orders", "GET /marketplace-orders/{id}", 0.608),
@@ -127,7 +127,7 @@ JOURNEYS: Final[dict[str, Journey]] = {
             "GET /browse/{category}", "browse",
             _catalog(0.924, 0.984, 1.0), _reservations(1.623, "marketplace-orders"),
         )),
-        Journey("pay", 0.09, _through_gateway(
+        Journey("pay", 0.15, _through_gateway(
             "POST /payments", "payments",
             Call("orders", "GET /orders/{id}", 1.064),
             Call("marketplace-orders", "GET /marketplace-orders/{id}", 0.689),
@@ -158,3 +158,4 @@ TOPICS: Final[dict[str, Topic]] = {
     "payments": Topic("payment.settled", ("ledger",)),
     "returns": Topic("order.returned", ("notifications",)),
 }
+CONSUMERS: Final = frozenset(consumer for topic in TOPICS.values() for consumer in topic.consumers)

@@ -53,11 +53,11 @@ SITES: Final = (
     Site("stage", "stage", "eu-central-1", 60_000),
     Site("prod", "prod", "eu-west-1", 15_000),
     Site("app-prod", "prod", "eu-west-1", 15_000),
-    Site("shared-services", "shared-services", "eu-central-1", 15_000),
+    Site("shared-services", "shared", "eu-central-1", 15_000),
 )
 PRODUCTION: Final = "production"
 _SIZES: Final = (
-    (PRODUCTION, 0.16, tuple(JOURNEYS)),
+    (PRODUCTION, 0.20, tuple(JOURNEYS)),
     ("stage", 0.05, tuple(JOURNEYS)),
     ("test", 0.025, ("sign-in", "track", "basket", "search", "browse", "pay", "checkout")),
     ("dev", 0.02, ("sign-in", "track", "basket", "browse")),

@@ -47,7 +47,8 @@ class Service:
     """One service: where production runs it, and its figures.
 
     `home` is the production cluster; `info_lines` and `warn_lines` are means per call; `store` names the
-    database a call asks, if any; `refuses` is the share of calls answered 401, which is no fault.
+    database a call asks, if any; `refuses` is the share of calls answered 401, which is no fault; a caller
+    of an `optional` service goes on without it when it fails.
     """
 
     name: str
@@ -67,12 +68,13 @@ class Service:
 
 def _service(
     name: str, home: str, namespace: str, version: str, own_ms: tuple[float, float, float, float],
-    lines: tuple[float, float], cpu_millicores: float, memory_mib: int, **more: object,
+    lines: tuple[float, float], cpu_millicores: float, memory_mib: int, *,
+    production_pods: int = 1, store: str = "", refuses: float = 0.0, optional: bool = False,
 ) -> Service:  # fmt: skip
     info, warn = lines
     return Service(
         name, home, namespace, version, Latency(*own_ms), info * LOG_LINES_SHARE, warn * LOG_LINES_SHARE,
-        cpu_millicores, memory_mib, **more,  # type: ignore[arg-type]
+        cpu_millicores, memory_mib, production_pods, store, refuses, optional,
     )  # fmt: skip
 
 
@@ -82,9 +84,11 @@ def _service(
 _QUIET: Final = (2.0, 4.0, 15.0, 40.0)
 _ROWS: Final = (
     # prod: what customers meet
-    _service("gateway", "prod", "platform", "4.2.1", (4.94, 5.93, 8.57, 226.06), (1.0, 0), 44.5, 613, production_pods=2),
+    _service("gateway", "prod", "platform", "4.2.1", (4.94, 5.93, 8.57, 226.06), (1.0, 0), 44.5, 613,
+             production_pods=2),
     _service("storefront", "prod", "shop", "7.0.3", _QUIET, (1.0, 0), 0.8, 24),
-    _service("sessions", "prod", "platform", "2.8.0", (154.63, 174.75, 222.45, 443.99), (3.0, 0), 8.2, 451, refuses=0.04),
+    _service("sessions", "prod", "platform", "2.8.0", (154.63, 174.75, 222.45, 443.99), (3.0, 0), 8.2, 451,
+             refuses=0.04),
     _service("challenges", "prod", "platform", "1.3.4", (2.28, 3.1, 4.09, 11.68), (3.0, 1.0), 2.1, 391, store="redis"),
     _service("search", "prod", "shop", "5.11.0", (8.46, 18.11, 251.53, 491.27), (11.52, 0), 6.2, 489),
     _service("browse", "prod", "shop", "5.11.0", (14.15, 20.59, 236.17, 263.17), (6.94, 0), 6.2, 480),
@@ -102,8 +106,10 @@ _ROWS: Final = (
     _service("reservations", "app-prod", "shop", "3.3.0", (8.68, 13.41, 52.54, 264.83), (4.94, 0), 14.4, 438,
              production_pods=2),
     _service("fraud", "app-prod", "payments", "0.9.8", (10.25, 13.71, 20.79, 201.06), (4.0, 0), 3.1, 402),
-    _service("addresses", "app-prod", "shop", "1.5.3", (9.56, 11.53, 15.85, 371.53), (3.81, 0), 5.6, 456, store="mongodb"),
-    _service("warranties", "app-prod", "shop", "1.1.0", (11.22, 15.46, 27.83, 78.41), (2.0, 0), 2.3, 422, optional=True),
+    _service("addresses", "app-prod", "shop", "1.5.3", (9.56, 11.53, 15.85, 371.53), (3.81, 0), 5.6, 456,
+             store="mongodb"),
+    _service("warranties", "app-prod", "shop", "1.1.0", (11.22, 15.46, 27.83, 78.41), (2.0, 0), 2.3, 422,
+             optional=True),
     _service("payments", "app-prod", "payments", "4.0.2", (16.04, 51.97, 226.4, 520.79), (1.52, 0.153), 8.7, 502,
              store="postgresql"),
     _service("cards", "app-prod", "payments", "2.5.1", (18.57, 24.5, 39.05, 94.42), (1.0, 0), 4.1, 454),
@@ -112,7 +118,8 @@ _ROWS: Final = (
     _service("bundles", "app-prod", "shop", "1.0.2", (11.09, 15.89, 24.22, 190.33), (1.0, 0), 4.4, 431, optional=True),
     _service("vouchers", "app-prod", "shop", "2.3.0", (6.04, 8.94, 18.63, 29.89), (1.0, 0), 2.9, 412, optional=True),
     _service("parcels", "app-prod", "shop", "1.6.0", (0.9, 3.14, 17.49, 29.14), (1.5, 0), 2.4, 434),
-    _service("invoices", "app-prod", "payments", "1.7.1", (4.0, 9.0, 21.0, 80.0), (1.0, 0), 3.5, 406, store="postgresql"),
+    _service("invoices", "app-prod", "payments", "1.7.1", (4.0, 9.0, 21.0, 80.0), (1.0, 0), 3.5, 406,
+             store="postgresql"),
     _service("ledger", "app-prod", "payments", "3.0.0", (3.0, 7.0, 18.0, 60.0), (1.0, 0), 1.5, 408, store="postgresql"),
     _service("refunds", "app-prod", "payments", "1.2.6", _QUIET, (1.0, 0), 1.5, 359),
     _service("payouts", "app-prod", "payments", "0.8.3", _QUIET, (1.0, 0), 3.2, 365),
@@ -123,7 +130,8 @@ _ROWS: Final = (
              production_pods=2, store="postgresql"),
     _service("pricing", "shared-services", "shop", "2.9.9", (4.34, 5.62, 7.26, 13.87), (1.32, 0), 6.2, 461),
     _service("categories", "shared-services", "shop", "1.1.8", (1.84, 3.0, 5.71, 13.46), (1.0, 0), 3.6, 436),
-    _service("products", "shared-services", "shop", "4.7.2", (4.22, 5.54, 7.45, 13.31), (1.0, 0), 6.6, 453, store="mongodb"),
+    _service("products", "shared-services", "shop", "4.7.2", (4.22, 5.54, 7.45, 13.31), (1.0, 0), 6.6, 453,
+             store="mongodb"),
     _service("settings", "shared-services", "platform", "1.0.0", (1.45, 2.01, 2.91, 3.93), (2.0, 0), 3.6, 433),
     _service("accounts", "shared-services", "platform", "3.4.5", (4.62, 6.81, 12.79, 26.06), (1.0, 0), 3.0, 441,
              store="postgresql"),
