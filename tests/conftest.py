@@ -1,0 +1,41 @@
+"""What every test may ask for: the recorded telemetry beside the checkout, and programs of the machine.
+
+Rule: a test that lacks a part of the machine is skipped by name with what would bring it, never silently.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+#: Debian packages that bring the programs some tests run for real.
+PACKAGES = {"redis-server": "redis-server", "prometheus": "prometheus"}
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder with `data/` and `recordings/`; skips the test where `APPSENTRY_TEST_DATA` is not set."""
+    given = os.environ.get("APPSENTRY_TEST_DATA")
+    if not given:
+        pytest.skip("APPSENTRY_TEST_DATA is not set: the recorded telemetry is not part of the project")
+    folder = Path(given)
+    if not (folder / "data").is_dir():
+        pytest.fail(f"APPSENTRY_TEST_DATA={given} has no folder data/")
+    return folder
+
+
+def require_program(name: str) -> str:
+    """Return the path of a program of the machine; skip the test, naming its package, where it is missing."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed: apt-get install {PACKAGES[name]}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def prometheus_binary() -> str:
+    """A real Prometheus server."""
+    return require_program("prometheus")
