@@ -1,7 +1,7 @@
 """Log entries as they travel between a cluster and the centre.
 
 Rule: a payload is in its final order, and knows whether the store held more than it brought. The order is total:
-(time, cluster, stream labels, ordinal), or exactly its reverse, so that any cut of any split is the same cut.
+(time, cluster, the stream's own labels, ordinal), or exactly its reverse, so that any cut of any split is the same.
 Columns are written, not rows: a label set and a metadata set are stored once however many entries share them.
 """
 

@@ -1,0 +1,147 @@
+"""The syntax tree of our LogQL subset, its printing, and what it means for one entry.
+
+Rule: a filter is a condition on one entry and all must hold, so their order never changes an answer. A line filter
+finds its text or pattern anywhere in the line; a label filter's pattern is anchored and sees the stream's labels
+and the entry's metadata, the stream's first (Grafana Loki documentation, "Log queries").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+import re2
+
+from federation_core.errors import InvalidRequest
+from federation_core.labels import Labels, Matcher, Selector, quote
+from federation_core.signals.logs.payload import Entry
+
+
+class LineOp(StrEnum):
+    """The four line filters."""
+
+    CONTAINS = "|="
+    LACKS = "!="
+    FINDS = "|~"
+    FINDS_NOT = "!~"
+
+
+@dataclass(frozen=True, slots=True)
+class LineFilter:
+    """A condition on the line, for example `|= "timeout"`."""
+
+    op: LineOp
+    text: str
+
+    def accepts(self, line: str) -> bool:
+        """Tell whether a line satisfies the condition.
+
+        Raises InvalidRequest: the pattern is not RE2.
+        """
+        match self.op:
+            case LineOp.CONTAINS:
+                return self.text in line
+            case LineOp.LACKS:
+                return self.text not in line
+            case LineOp.FINDS:
+                return _finds(self.text, line)
+            case LineOp.FINDS_NOT:
+                return not _finds(self.text, line)
+
+    def __str__(self) -> str:
+        return f"{self.op.value} {quote(self.text)}"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFilter:
+    """A condition on a label of the stream or on metadata of the entry, for example `| level="error"`."""
+
+    matcher: Matcher
+
+    def accepts(self, labels: Labels, metadata: Labels) -> bool:
+        """Tell whether an entry's labels and metadata satisfy the condition."""
+        name = self.matcher.label
+        return self.matcher.matches(labels.get(name) or metadata.get(name))
+
+    def __str__(self) -> str:
+        return f"| {self.matcher}"
+
+
+Stage = LineFilter | LabelFilter
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """A stream selector and the filters behind it. An empty selector selects every stream."""
+
+    selector: Selector
+    stages: tuple[Stage, ...] = ()
+
+    @property
+    def line_filters(self) -> tuple[LineFilter, ...]:
+        """The conditions on the line, for a store that can evaluate them itself."""
+        return tuple(stage for stage in self.stages if isinstance(stage, LineFilter))
+
+    @property
+    def label_filters(self) -> tuple[LabelFilter, ...]:
+        """The conditions on labels and metadata, for a store that can evaluate them itself."""
+        return tuple(stage for stage in self.stages if isinstance(stage, LabelFilter))
+
+
+def print_query(query: LogQuery) -> str:
+    """Print a query as LogQL that reads back to the same tree."""
+    selector = "{" + ", ".join(str(matcher) for matcher in query.selector.matchers) + "}"
+    return " ".join([selector, *(str(stage) for stage in query.stages)])
+
+
+def map_selectors(query: Any, fn: Callable[[Selector], Selector]) -> LogQuery:
+    """Return the query with `fn` applied to its stream selector.
+
+    Raises TypeError: not a node of this language.
+    """
+    if not isinstance(query, LogQuery):
+        raise TypeError(f"not a log query: {type(query).__name__}")
+    return replace(query, selector=fn(query.selector))
+
+
+def matches(query: LogQuery, entry: Entry) -> bool:
+    """Tell whether an entry is an answer to the query, its time aside."""
+    return query.selector.matches(entry.labels) and passes(query, entry)
+
+
+def passes(query: LogQuery, entry: Entry) -> bool:
+    """Tell whether an entry of a stream that the selector chose passes every filter."""
+    for stage in query.stages:
+        match stage:
+            case LineFilter():
+                if not stage.accepts(entry.line):
+                    return False
+            case LabelFilter():
+                if not stage.accepts(entry.labels, entry.metadata):
+                    return False
+    return True
+
+
+@lru_cache(maxsize=1024)
+def compile_line_pattern(pattern: str) -> Any:
+    """Compile a line filter's RE2 pattern for use with `search`; its dot does not match a newline.
+
+    Raises InvalidRequest: RE2 does not accept the pattern.
+    """
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as exc:
+        reason = exc.args[0] if exc.args else ""
+        words = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        raise InvalidRequest(
+            f"bad regular expression {pattern!r}: {words}", field="query", got=pattern, expected="an RE2 pattern"
+        ) from None
+
+
+def _finds(pattern: str, line: str) -> bool:
+    return compile_line_pattern(pattern).search(line) is not None
