@@ -29,7 +29,7 @@ def parse_duration_ms(text: str, field: str = "duration") -> int:
     """
     text = text.strip()
     if _NUMBER.fullmatch(text) and not text.startswith(("-", "+")):
-        return _bounded(round(float(text) * 1000), field, text)
+        return _bounded(float(text) * 1000, field, text)
     found = _DURATION.fullmatch(text)
     if not text or found is None or not any(found.groups()):
         raise InvalidRequest(
@@ -72,7 +72,7 @@ def parse_time_ms(text: str | int | float, now_ms: int, field: str = "time") -> 
     if raw == "now":
         return now_ms
     if _NUMBER.fullmatch(raw):
-        return _bounded(round(float(raw) * 1000), field, raw)
+        return _bounded(float(raw) * 1000, field, raw)
     if raw.startswith("-"):
         return _bounded(now_ms - parse_duration_ms(raw[1:], field), field, raw)
     try:
@@ -87,7 +87,7 @@ def parse_time_ms(text: str | int | float, now_ms: int, field: str = "time") -> 
             got=raw,
             expected="RFC 3339 with a zone (2026-11-24T05:00:00Z), unix seconds, or relative such as -1h",
         )
-    return _bounded(round(moment.timestamp() * 1000), field, raw)
+    return _bounded(moment.timestamp() * 1000, field, raw)
 
 
 def format_time(time_ms: int) -> str:
@@ -99,9 +99,9 @@ def format_time(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _bounded(value_ms: int, field: str, text: str) -> int:
+def _bounded(value_ms: float, field: str, text: str) -> int:
     if not -MAX_MS <= value_ms <= MAX_MS:
         raise InvalidRequest(
             f"{field}: {text!r} is out of range", field=field, got=text, expected="before the year 10000"
         )
-    return value_ms
+    return round(value_ms)

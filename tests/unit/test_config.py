@@ -1,0 +1,97 @@
+"""The configuration: every mistake is answered with its place and with what would be right."""
+
+from __future__ import annotations
+
+import pytest
+
+from federation_core.config import Auth, parse
+from federation_core.errors import InvalidConfig
+
+OPEN = {"AUTH_ENABLED": "false"}
+PROD = """\
+clusters:
+  - name: prod
+    environment: prod
+    region: eu-west-1
+    weight: 2
+    retention: 30d
+    rateLimit: {requestsPerSecond: 5, burst: 10, maxConcurrent: 4}
+    backends:
+      metrics: {kind: embedded, path: ./data/prod}
+      logs: {kind: loki, url: "http://loki.monitoring:3100"}
+"""
+
+
+def test_name_environment_and_one_backend_are_enough() -> None:
+    text = "clusters: [{name: a, environment: dev, backends: {logs: {kind: embedded, path: x}}}]"
+    (cluster,) = parse(OPEN, {"clusters.yaml": text}).clusters
+    assert (cluster.weight, cluster.rate_limit.max_concurrent, cluster.retention_ms) == (1.0, 16, 90 * 86_400_000)
+    assert cluster.backend_for("metrics") is None
+
+
+def test_everything_given_is_read() -> None:
+    (cluster,) = parse(OPEN, {"clusters.yaml": PROD}, "/etc/appsentry").clusters
+    assert (cluster.region, cluster.weight, cluster.retention_ms) == ("eu-west-1", 2.0, 30 * 86_400_000)
+    assert (cluster.rate_limit.requests_per_second, cluster.rate_limit.burst) == (5.0, 10)
+    assert cluster.queue == "cluster.prod"
+    metrics = cluster.backend_for("metrics")
+    assert metrics is not None
+    assert (metrics.path, metrics.origin) == ("/etc/appsentry/data/prod", "clusters.yaml:9")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("30d", "30x", r"clusters\.yaml:6: retention: '30x' is not a duration"),
+        ("weight: 2", "weight: -2", r":5: weight: -2 is out of range"),
+        ("weight: 2", "weight: heavy", r":5: weight: 'heavy' is not a number"),
+        ("weight: 2", "wieght: 2", r":5: unknown key 'wieght'; known here: name"),
+        ("region: eu-west-1", "name: twice", r":4: key 'name' is given twice"),
+        ("name: prod", "name: Prod_1", r":2: name: 'Prod_1' is not a name"),
+        ("    environment: prod\n", "", r":2: `environment` is missing"),
+        ("burst: 10", "burst: 1.5", r":7: burst: 1\.5 is not a whole number"),
+        ("path: ./data/prod", "path: x, url: http://y", r":9: metrics: a backend needs `url` or `path`"),
+        ("http://loki", "ftp://loki", r":10: url: 'ftp://loki.* is not a URL"),
+        ("metrics:", "metrix:", r":9: unknown key 'metrix'"),
+        ("clusters:\n", "clusters: [\n", r"clusters\.yaml:\d+: not YAML"),
+        (PROD, "", r"clusters\.yaml:1: the file is empty"),
+        (PROD, "clusters: {}", r":1: clusters: a mapping is not a list"),
+        (PROD, "clusters: []", r"no cluster is configured"),
+    ],
+)
+def test_a_mistake_is_answered_with_file_line_and_what_would_be_right(old: str, new: str, said: str) -> None:
+    with pytest.raises(InvalidConfig, match=said):
+        parse(OPEN, {"clusters.yaml": PROD.replace(old, new)})
+
+
+def test_a_cluster_defined_twice_names_both_places() -> None:
+    with pytest.raises(InvalidConfig, match=r"b\.yaml:2.*already defined at a\.yaml:2"):
+        parse(OPEN, {"a.yaml": PROD, "b.yaml": PROD})
+
+
+def test_authentication_is_on_unless_it_is_switched_off() -> None:
+    assert parse({}, {"clusters.yaml": PROD}).auth.enabled
+    assert not parse(OPEN, {"clusters.yaml": PROD}).auth.enabled
+    with pytest.raises(InvalidConfig, match="AUTH_ENABLED: 'maybe'"):
+        parse({"AUTH_ENABLED": "maybe"}, {"clusters.yaml": PROD})
+
+
+def test_a_web_tier_without_a_fit_key_does_not_start() -> None:
+    Auth(enabled=False).require_key()
+    Auth(enabled=True, key="k" * 32).require_key()
+    with pytest.raises(InvalidConfig, match="no key is given"):
+        Auth(enabled=True).require_key()
+    with pytest.raises(InvalidConfig, match="too short for HS256: 6 bytes, at least 32"):
+        Auth(enabled=True, key="secret").require_key()
+
+
+def test_secrets_do_not_print() -> None:
+    settings = parse({"JWT_KEY": "k" * 40, "REDIS_URL": "redis://:hunter2@h:1/0"}, {"clusters.yaml": PROD})
+    assert "hunter2" not in repr(settings)
+    assert "kkk" not in repr(settings)
+
+
+def test_a_redis_url_of_another_kind_is_refused_without_repeating_it() -> None:
+    with pytest.raises(InvalidConfig, match="redis://") as caught:
+        parse({**OPEN, "REDIS_URL": "http://user:hunter2@h"}, {"clusters.yaml": PROD})
+    assert "hunter2" not in str(caught.value)
