@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from federation_core.outcome import WIRE_VERSION, ClusterVerdict, require_version
+from federation_core.outcome import ClusterVerdict
 from federation_core.query import Direction, Query, TimeRange
 from federation_core.tenancy import Scope
+from federation_core.wire import WIRE_VERSION, require_version
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,10 @@ from federation_core.outcome import (
     Result,
     Stats,
     Verdict,
-    decode_partial,
-    decode_result,
-    encode_partial,
-    encode_result,
     fails_query,
     verdict_of,
 )
+from federation_core.wire import decode_partial, decode_result, encode_partial, encode_result
 
 
 def encode(payload: str) -> bytes:
