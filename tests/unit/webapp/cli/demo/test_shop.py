@@ -81,17 +81,13 @@ def test_64_bit_integers_travel_as_strings(two_hours: Emitted) -> None:
         assert all(isinstance(item[key], str) and item[key].isdigit() for key in times if key in item)
     for span in two_hours.spans:
         assert all(
-            isinstance(entry["value"]["intValue"], str)
-            for entry in span["attributes"]
-            if "intValue" in entry["value"]
+            isinstance(entry["value"]["intValue"], str) for entry in span["attributes"] if "intValue" in entry["value"]
         )
 
 
 def test_every_parent_is_in_the_same_trace(two_hours: Emitted) -> None:
     spans = two_hours.by_id()
-    assert all(
-        (span["traceId"], span["parentSpanId"]) in spans for span in two_hours.spans if span.get("parentSpanId")
-    )
+    assert all((span["traceId"], span["parentSpanId"]) in spans for span in two_hours.spans if span.get("parentSpanId"))
 
 
 def test_every_trace_has_one_root(two_hours: Emitted) -> None:
