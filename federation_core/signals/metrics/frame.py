@@ -173,7 +173,8 @@ class SampleColumns:
     @property
     def stale(self) -> Bools:
         """Mark the samples that are stale markers."""
-        return np.ascontiguousarray(self.values).view(np.uint64) == np.uint64(STALE_BITS)
+        bits: npt.NDArray[np.uint64] = np.ascontiguousarray(self.values).view(np.uint64)
+        return np.equal(bits, np.uint64(STALE_BITS))
 
     def relabelled(self, labels: Iterable[Labels]) -> SampleColumns:
         """Return the same samples under other label sets."""

@@ -1,0 +1,55 @@
+"""Rules about label sets that every operator shares: dropping the metric name, uniting equal label sets.
+
+Rule: a vector never holds one label set twice at one step. Rows that became equal are one series if they never
+meet, and an execution error where they do.
+Source: Prometheus documentation, "Operators"; "Functions" (the metric name is dropped where the value changes
+its meaning).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from federation_core.errors import QueryExecutionError
+from federation_core.labels import NAME, Labels
+from federation_core.signals.metrics.frame import Frame, Ints
+
+
+def rank_labels(labels: Sequence[Labels]) -> tuple[list[Labels], Ints]:
+    """Number equal label sets alike: returns the distinct ones in order of first sight, and each row's number."""
+    numbers: dict[Labels, int] = {}
+    index = [numbers.setdefault(label_set, len(numbers)) for label_set in labels]
+    return list(numbers), np.array(index, dtype=np.int64)
+
+
+def drop_name(frame: Frame) -> Frame:
+    """Return the vector without metric names.
+
+    Raises QueryExecutionError: two series are one without their names, at the same step.
+    """
+    if frame.kind == "scalar":
+        return frame
+    return unite(replace(frame, labels=tuple(labels.without((NAME,)) for labels in frame.labels)))
+
+
+def unite(frame: Frame) -> Frame:
+    """Join rows with equal label sets.
+
+    Raises QueryExecutionError: two of them have a value at the same step.
+    """
+    distinct, index = rank_labels(frame.labels)
+    if len(distinct) == len(frame.labels):
+        return frame
+    order = np.argsort(index, kind="stable")
+    starts = np.searchsorted(index[order], np.arange(len(distinct)))
+    counts = np.add.reduceat(frame.present[order].astype(np.int64), starts, axis=0)
+    if (counts > 1).any():
+        twice = distinct[int(np.flatnonzero((counts > 1).any(axis=1))[0])]
+        raise QueryExecutionError(f"vector cannot contain metrics with the same labelset: {dict(twice)}")
+    values = np.full(counts.shape, np.nan)
+    rows, steps = np.nonzero(frame.present)
+    values[index[rows], steps] = frame.values[rows, steps]
+    return Frame(tuple(distinct), frame.grid, values, counts == 1)
