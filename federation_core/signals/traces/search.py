@@ -57,7 +57,7 @@ def merge_summaries(
     joined = _ordered((_join(pieces, direction) for pieces in by_id.values()), direction)
     kept = tuple(joined[:limit])
     more = len(joined) > limit or any(part.more for part in parts.values())
-    return Summaries(kept, more), _warnings(parts, len(kept), limit, direction) if more else ()
+    return Summaries(kept, more), _warnings(parts, kept, limit, direction) if more else ()
 
 
 def _summary(part: TracePart, visible: Sequence[Span], matched: Sequence[Span], direction: Direction) -> Summary:
@@ -107,12 +107,14 @@ def _ordered(summaries: Iterable[Summary], direction: Direction) -> list[Summary
     return sorted(summaries, key=lambda s: (s.matched_ns, s.trace_id), reverse=direction == "backward")
 
 
-def _warnings(parts: Mapping[str, Summaries], kept: int, limit: int, direction: Direction) -> tuple[str, ...]:
+def _warnings(
+    parts: Mapping[str, Summaries], kept: Sequence[Summary], limit: int, direction: Direction
+) -> tuple[str, ...]:
     rest = "older" if direction == "backward" else "newer"
-    said = [f"limit {limit} reached, {rest} traces exist"] if kept == limit else []
-    said += [
-        f"cluster {cluster} sent only {len(part.traces)} traces; {rest} ones of it are missing"
-        for cluster, part in sorted(parts.items())
-        if part.more and len(part.traces) < limit
-    ]
+    said = [f"limit {limit} reached, {rest} traces exist"] if len(kept) == limit else []
+    shown = {summary.trace_id for summary in kept}
+    for cluster, part in sorted(parts.items()):
+        # Less than asked, and not all: traces are missing unless the answer ends before them.
+        if part.more and len(part.traces) < limit and (not part.traces or part.traces[-1].trace_id in shown):
+            said.append(f"cluster {cluster} sent only {len(part.traces)} traces; {rest} ones of it are missing")
     return tuple(said)

@@ -65,22 +65,23 @@ def judge(trace: Trace, silent: Sequence[str]) -> tuple[str, ...]:
 
 
 def _once_each(parts: Mapping[str, TracePart]) -> dict[SpanKey, Span]:
-    """Keep one copy of each span, with the cluster it was found in: the longest, then that of the first cluster.
+    """Keep one copy of each span, with the cluster it was found in.
 
-    Copies differ where a span was exported before it ended; the longest is the one that ended.
+    Copies differ where a span was exported before it ended: the most complete one is kept, and of equal ones that
+    of the first cluster by name.
     """
     kept: dict[SpanKey, Span] = {}
     for cluster, part in sorted(parts.items()):
-        for span in sorted(part.spans, key=_completeness, reverse=True):
+        for span in part.spans:
             held = kept.get(span.key)
-            if held is None or span.duration_ns > held.duration_ns:
+            if held is None or _completeness(span) > _completeness(held):
                 kept[span.key] = replace(span, cluster=cluster)
     return kept
 
 
 def _completeness(span: Span) -> tuple[int, int, str]:
-    """Sort key that puts the most complete copy last, the same whatever order copies arrive in."""
-    return (span.duration_ns, len(span.attributes) + len(span.events), repr(span))
+    """Sort key of copies that is the same whatever order they arrive in, and ignores where they were found."""
+    return (span.duration_ns, len(span.attributes) + len(span.events), repr(replace(span, cluster="")))
 
 
 def _adjusted(spans: Mapping[SpanKey, Span], tree: Tree, root: SpanKey | None) -> dict[SpanKey, Span]:
