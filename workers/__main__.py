@@ -1,0 +1,113 @@
+"""`python -m workers ROLE …`: become a cluster worker, a merge worker or the scheduler.
+
+Rule: the environment and the configuration are read here, once, and handed on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+from celery import Celery
+from celery.platforms import set_pdeathsig
+
+from federation_core.connectors.files import load
+from federation_core.connectors.stores.jobs import wall_clock_ms
+from federation_core.connectors.stores.jobs_beats import Heartbeats
+from federation_core.errors import FederationError
+from federation_core.structured_logging import configure
+from workers.app import DISCOVERY_QUEUE, MERGE_QUEUE, make_celery
+from workers.heartbeat import Heart
+from workers.lifecycle import SCHEDULER, install
+from workers.roles import cluster_concurrency
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one role until it is told to end; return the exit code, 2 where the configuration is wrong."""
+    options = _parser().parse_args(argv)
+    if options.with_parent:
+        set_pdeathsig("SIGTERM")
+    try:
+        if options.role == "cluster":
+            return _cluster(options)
+        return _merge(options) if options.role == "merge" else _beat(options)
+    except FederationError as exc:
+        print(f"{options.role} worker: {exc.message}", file=sys.stderr)
+        return 2
+
+
+def _cluster(options: argparse.Namespace) -> int:
+    clusters = tuple(sorted({name.strip() for name in options.clusters.split(",") if name.strip()}))
+    settings = load(os.environ, options.config, only=clusters)
+    clusters = clusters or tuple(cluster.name for cluster in settings.clusters)
+    app = make_celery(settings, "cluster", clusters=clusters)
+    heart = Heart(Heartbeats(settings.redis_url), clusters, wall_clock_ms)
+    install(app, "worker", settings.log_level, heart)
+    return _work(
+        app,
+        f"cluster-{os.getpid()}",
+        queues=[settings.cluster(name).queue for name in clusters],
+        pool="threads",
+        concurrency=options.concurrency or cluster_concurrency(len(clusters)),
+    )
+
+
+def _merge(options: argparse.Namespace) -> int:
+    settings = load(os.environ, options.config)
+    app = make_celery(settings, "merge")
+    install(app, "merge", settings.log_level, with_beat=options.with_beat)
+    return _work(
+        app,
+        f"merge-{os.getpid()}",
+        queues=[MERGE_QUEUE, DISCOVERY_QUEUE],
+        pool="prefork",
+        concurrency=options.concurrency or 1,
+    )
+
+
+def _beat(options: argparse.Namespace) -> int:
+    settings = load(os.environ, options.config)
+    configure("beat", settings.log_level)
+    app = make_celery(settings, "beat")
+    app.Beat(scheduler_cls=SCHEDULER, loglevel=settings.log_level, redirect_stdouts=False).run()
+    return 0
+
+
+def _work(app: Celery, name: str, *, queues: list[str], pool: str, concurrency: int) -> int:
+    worker = app.Worker(
+        hostname=f"{name}@{socket.gethostname()}",
+        queues=queues,
+        pool=pool,
+        concurrency=concurrency,
+        # Workers neither greet nor watch each other: our heartbeats say more and cost less.
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    worker.start()
+    code: int = worker.exitcode or 0
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
+    roles = parser.add_subparsers(dest="role", required=True)
+    every = argparse.ArgumentParser(add_help=False)
+    every.add_argument("--config", help="configuration folder or clusters.yaml; default APPSENTRY_CONFIG")
+    every.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
+    pool = argparse.ArgumentParser(add_help=False)
+    pool.add_argument("--concurrency", type=int, default=0, help="how many tasks at once")
+    cluster = roles.add_parser("cluster", parents=[every, pool], help="answer shards of some clusters")
+    cluster.add_argument("--clusters", default=os.environ.get("APPSENTRY_CLUSTERS", ""), help="a,b; default all")
+    merge = roles.add_parser("merge", parents=[every, pool], help="combine the clusters' parts")
+    merge.add_argument("--with-beat", action="store_true", help="run the schedule in this process too")
+    roles.add_parser("beat", parents=[every], help="send what is due")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""The Celery application: its settings, a queue per cluster, its schedule.
+
+Rule: importing opens nothing and reads nothing; `make_celery` is told everything. A message is JSON, an answer never
+travels in one: parts and results rest under our own keys. `celery -A workers.app` finds `app`, made on first use from
+the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+from celery import Celery
+from kombu.entity import Exchange, Queue
+
+from federation_core.config import Settings
+from federation_core.connectors.files import load
+from federation_core.errors import InvalidConfig
+
+Role = Literal["web", "cluster", "merge", "beat"]
+
+#: Task names are part of the protocol between releases and between sites.
+QUERY_CLUSTER = "appsentry.query_cluster"
+AGGREGATE = "appsentry.aggregate"
+REAP = "appsentry.reap"
+MERGE_QUEUE, DISCOVERY_QUEUE = "merge", "discovery"
+#: How often the reaper looks for jobs whose deadline has passed.
+REAP_EVERY_S = 1.0
+
+#: A message is redelivered when its worker has been silent for this long.
+_VISIBILITY_TIMEOUT_S = 60
+_CONNECT_TIMEOUT_S = 2
+#: The web tier must say within seconds that the broker is down; a worker has time.
+_ANSWER_TIMEOUT_S = {"web": 2, "cluster": 30, "merge": 30, "beat": 5}
+_PUBLISH_RETRIES = {"web": 1, "cluster": 5, "merge": 5, "beat": 1}
+
+
+def make_celery(settings: Settings, role: Role = "web", *, clusters: tuple[str, ...] = ()) -> Celery:
+    """Build the application for one role; `clusters` are those whose queues a cluster worker consumes.
+
+    Raises InvalidConfig: there is no Redis URL, or a cluster is not configured.
+    """
+    if not settings.redis_url:
+        raise InvalidConfig("REDIS_URL is not set: the workers need the redis:// URL of the broker")
+    for name in clusters:
+        settings.cluster(name)
+    app = Celery("appsentry", set_as_current=role != "web")
+    app.conf.update(_conf(settings, role))
+    if role != "web":
+        # The web tier sends tasks by name; only a process that runs them imports what they do.
+        from workers.query_tasks import register
+
+        register(app, settings, frozenset(clusters))
+    return app
+
+
+def queue(name: str) -> Queue:
+    """Declare a queue with an exchange and a routing key of its own.
+
+    Without them it would be bound to Celery's default exchange and get everybody's messages.
+    """
+    exchange = Exchange(name, type="direct")  # type: ignore[no-untyped-call]
+    return Queue(name, exchange, routing_key=name)  # type: ignore[no-untyped-call]
+
+
+def _conf(settings: Settings, role: Role) -> dict[str, Any]:
+    answer_timeout_s = _ANSWER_TIMEOUT_S[role]
+    queues = [cluster.queue for cluster in settings.clusters] + [MERGE_QUEUE, DISCOVERY_QUEUE]
+    return {
+        "broker_url": settings.redis_url,
+        "result_backend": f"workers.backend:ChordBackend+{settings.redis_url}",
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "task_ignore_result": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "worker_prefetch_multiplier": 1,
+        "task_queues": [queue(name) for name in queues],
+        "task_default_queue": MERGE_QUEUE,
+        "task_create_missing_queues": False,
+        "broker_transport_options": {
+            "visibility_timeout": _VISIBILITY_TIMEOUT_S,
+            "unacked_restore_interval": 1,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": answer_timeout_s,
+            "socket_connect_timeout": _CONNECT_TIMEOUT_S,
+            "socket_keepalive": True,
+            # No message of ours has a priority, and every step is one more key in each blocking read.
+            "priority_steps": [0],
+            "max_retries": _PUBLISH_RETRIES[role],
+            "interval_start": 0,
+            "interval_step": 0.1,
+            "interval_max": 0.2,
+        },
+        "broker_connection_timeout": _CONNECT_TIMEOUT_S,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "task_publish_retry_policy": {
+            "max_retries": _PUBLISH_RETRIES[role],
+            "interval_start": 0,
+            "interval_step": 0.1,
+            "interval_max": 0.5,
+        },
+        "redis_socket_timeout": answer_timeout_s,
+        "redis_socket_connect_timeout": _CONNECT_TIMEOUT_S,
+        "result_backend_transport_options": {
+            "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.2}
+        },
+        "result_expires": 900,
+        "result_extended": False,
+        "task_track_started": False,
+        "task_send_sent_event": False,
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": False,
+        "beat_schedule": {
+            "reap": {"task": REAP, "schedule": REAP_EVERY_S, "options": {"expires": 5, "queue": MERGE_QUEUE}}
+        },
+        "beat_max_loop_interval": 5,
+        "timezone": "UTC",
+    }
+
+
+def from_environment() -> Celery:
+    """Build the application that `celery -A workers.app` starts: a cluster worker if APPSENTRY_CLUSTERS names some."""
+    clusters = tuple(name.strip() for name in os.environ.get("APPSENTRY_CLUSTERS", "").split(",") if name.strip())
+    settings = load(os.environ, only=clusters)
+    return make_celery(settings, "cluster" if clusters else "merge", clusters=clusters)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()["app"] = from_environment()
+    return made

@@ -1,0 +1,129 @@
+"""A plan on its way: written as a job, sent as a chord, waited for, and settled with what is there.
+
+Rule: every job ends by its deadline, whatever dies. `settle` may be called by anyone, any number of times and at the
+same time (the chord's callback, the waiter at the deadline, the reaper): one result is stored, and everyone gets it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from celery import Celery, chord, group
+from kombu.exceptions import OperationalError
+
+from federation_core.config import Settings
+from federation_core.connectors.stores.jobs import Jobs, wall_clock_ms
+from federation_core.connectors.stores.redis import answering
+from federation_core.errors import BrokerUnavailable, QueryExpired, QueryNotFound, StoreUnavailable
+from federation_core.outcome import Result
+from federation_core.plan import Plan, Shard
+from workers.app import AGGREGATE, MERGE_QUEUE, QUERY_CLUSTER, make_celery
+from workers.settle import read_result, settle
+
+
+class Dispatch:
+    """Sends plans to the clusters' workers and gets their results. Opens nothing until it is used; thread-safe."""
+
+    def __init__(
+        self, settings: Settings, clock: Callable[[], int] = wall_clock_ms, *, celery: Celery | None = None
+    ) -> None:
+        #: The jobs of all tenants.
+        self.jobs = Jobs(settings.redis_url, settings.result_ttl_ms, clock)
+        self._settings = settings
+        self._clock = clock
+        self._given = celery
+
+    @cached_property
+    def _celery(self) -> Celery:
+        return self._given or make_celery(self._settings)
+
+    def served(self) -> frozenset[str]:
+        """Return the clusters whose queue a living worker consumes.
+
+        Raises StoreUnavailable.
+        """
+        return frozenset(self.jobs.alive((c.name for c in self._settings.clusters), self._clock()))
+
+    def submit(self, plan: Plan) -> None:
+        """Write the job and send one task per shard; a plan that asks no cluster is settled at once.
+
+        Raises StoreUnavailable, BrokerUnavailable.
+        """
+        self.jobs.create(plan)
+        if plan.shards:
+            self._send(plan)
+        else:
+            self.settle(plan.query.tenant_id, plan.query_id)
+
+    def wait(self, plan: Plan, wait_ms: int | None = None) -> Result | None:
+        """Return the result of a submitted plan; at the query's deadline settle it with what is there.
+
+        None only where `wait_ms` has passed before that.
+
+        Raises StoreUnavailable, QueryNotFound (Redis has lost the job), QueryExpired.
+        """
+        now_ms = self._clock()
+        tenant_id, query_id = plan.query.tenant_id, plan.query_id
+        until_ms = plan.deadline_ms if wait_ms is None else min(now_ms + wait_ms, plan.deadline_ms)
+        if self.jobs.wait(tenant_id, query_id, max(0, until_ms - now_ms) / 1000):
+            stored = self.jobs.result(tenant_id, query_id)
+            if stored is not None:
+                return read_result(plan, stored)
+        if self._clock() < plan.deadline_ms:
+            return None
+        return self.settle(tenant_id, query_id)
+
+    def settle(self, tenant_id: str, query_id: str) -> Result:
+        """End a job with what is there, unless it has ended; return its one result.
+
+        Raises StoreUnavailable, QueryNotFound, QueryExpired.
+        """
+        return settle(self.jobs, tenant_id, query_id, self.served, self._clock)
+
+    def result(self, tenant_id: str, query_id: str) -> Result | None:
+        """Return the result of a tenant's job, or None while it has none.
+
+        Raises StoreUnavailable, QueryNotFound (also for another tenant's id), QueryExpired.
+        """
+        plan = self.jobs.job(tenant_id, query_id).plan
+        stored = self.jobs.result(tenant_id, query_id)
+        return None if stored is None else read_result(plan, stored)
+
+    def reap(self, grace_ms: int = 500, limit: int = 100) -> int:
+        """Settle jobs whose deadline passed more than `grace_ms` ago and that nobody waits for; return how many."""
+        ended = 0
+        for tenant_id, query_id in self.jobs.overdue(self._clock() - grace_ms, limit):
+            try:
+                self.settle(tenant_id, query_id)
+                ended += 1
+            except (QueryNotFound, QueryExpired):
+                self.jobs.forget_deadline(tenant_id, query_id)
+        return ended
+
+    def _send(self, plan: Plan) -> None:
+        """Send the chord: a header task per shard on its cluster's queue, and the callback on `merge`."""
+        callback = self._task(AGGREGATE, MERGE_QUEUE, plan.query.tenant_id, plan.query_id)
+        header = group(
+            [self._task(QUERY_CLUSTER, _queue(shard), _text(shard)) for shard in plan.shards], app=self._celery
+        )
+        try:
+            with answering():
+                chord(header, app=self._celery)(callback)
+        except (OperationalError, StoreUnavailable) as exc:
+            raise BrokerUnavailable(f"the task queue does not answer: {exc}") from exc
+
+    def _task(self, name: str, queue: str, *args: str) -> Any:
+        # Celery would print every argument into the message's headers, for people who look at Flower.
+        return self._celery.signature(name, args, app=self._celery, queue=queue, argsrepr="", kwargsrepr="")
+
+
+def _queue(shard: Shard) -> str:
+    return f"cluster.{shard.cluster_name}"
+
+
+def _text(shard: Shard) -> str:
+    """A shard travels as text: Celery copies its arguments several times, and a string is copied for nothing."""
+    return json.dumps(shard.to_wire(), separators=(",", ":"))

@@ -1,0 +1,80 @@
+"""The life of a worker process: its log, its heartbeat, its schedule, and its end within seconds.
+
+Rule: SIGTERM ends a worker soon, also while a backend hangs. What it was doing is lost to that query's answer and is
+named in the ledger, which is better than a process that will not go. Handlers are per process: call `install` once.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+from threading import Thread
+from time import sleep
+from typing import Any
+
+from celery import Celery, signals
+from celery.beat import EmbeddedService
+
+from federation_core.signals import kinds
+from federation_core.structured_logging import configure
+from workers.heartbeat import Heart
+
+#: How long a task that is running may still take once the worker is told to end.
+GRACE_S = 1.5
+#: The schedule lives in memory: what was due while nobody ran is not made up for.
+SCHEDULER = "celery.beat:Scheduler"
+#: Celery's loggers that write a line or two per task, with its arguments: a user's query has no place in a log.
+_LOUD = ("celery.app.trace", "celery.worker.strategy", "celery.beat")
+_log = logging.getLogger(__name__)
+
+
+def install(app: Celery, role: str, level: str, heart: Heart | None = None, *, with_beat: bool = False) -> None:
+    """Attach to the signals of the worker that this process is about to become.
+
+    `with_beat` runs the schedule on a thread of this worker, for a machine that holds everything.
+    """
+
+    def on_setup_logging(**_: Any) -> None:
+        # A receiver of this signal also keeps Celery from installing its own handlers.
+        configure(role, level)
+        for name in _LOUD:
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+    def on_worker_init(**_: Any) -> None:
+        _load_before_fork()
+
+    def on_worker_ready(**_: Any) -> None:
+        _log.info("ready", extra={"queues": sorted(app.amqp.queues.consume_from)})
+        if heart is not None:
+            heart.start()
+        if with_beat:
+            Thread(target=_run_beat, args=(app,), name="beat", daemon=True).start()
+
+    def on_worker_shutting_down(**_: Any) -> None:
+        if heart is not None:
+            heart.stop()
+        Thread(target=_end_soon, name="end", daemon=True).start()
+
+    signals.setup_logging.connect(on_setup_logging, weak=False)
+    signals.worker_init.connect(on_worker_init, weak=False)
+    signals.worker_ready.connect(on_worker_ready, weak=False)
+    signals.worker_shutting_down.connect(on_worker_shutting_down, weak=False)
+
+
+def _load_before_fork() -> None:
+    """Import the signals now and set everything aside from the collector, so that pool children share the pages."""
+    kinds()
+    gc.collect()
+    gc.freeze()
+
+
+def _run_beat(app: Celery) -> None:
+    EmbeddedService(app, thread=True, scheduler_cls=SCHEDULER).run()
+
+
+def _end_soon() -> None:
+    sleep(GRACE_S)
+    _log.warning("tasks were still running and are given up")
+    # Pool children end with their parent; other threads may be stuck in a backend's answer for long.
+    os._exit(0)

@@ -1,0 +1,54 @@
+"""The tasks of a query: a header task per cluster, the callback that aggregates, the reaper.
+
+Rule: a task decides nothing: it hands on to `ShardRunner` or `Dispatch` and never raises, since a chord whose header
+task fails loses the other clusters' answers, and a task that is redelivered for ever helps nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import Celery
+
+from federation_core.config import Settings
+from federation_core.connectors.stores.jobs import wall_clock_ms
+from federation_core.errors import FederationError
+from federation_core.structured_logging import bound
+from workers.app import AGGREGATE, QUERY_CLUSTER, REAP
+from workers.dispatch import Dispatch
+from workers.shard_runner import ShardRunner
+
+_log = logging.getLogger(__name__)
+
+
+def register(app: Celery, settings: Settings, serving: frozenset[str]) -> None:
+    """Give the application its tasks; `serving` are the clusters whose shards this process may run."""
+    dispatch = Dispatch(settings, celery=app)
+    runner = ShardRunner(settings, serving, dispatch.jobs, wall_clock_ms)
+
+    @app.task(name=QUERY_CLUSTER)  # type: ignore[untyped-decorator]
+    def query_cluster(shard: str) -> str:
+        """Answer one cluster's shard; the part rests in Redis, only the cluster's name is returned."""
+        return runner.run(shard)
+
+    @app.task(name=AGGREGATE)  # type: ignore[untyped-decorator]
+    def aggregate(answered: list[Any], tenant_id: str, query_id: str) -> None:
+        """Settle a query whose header tasks have all returned; what they returned is not believed."""
+        with bound(query_id=query_id):
+            try:
+                result = dispatch.settle(tenant_id, query_id)
+            except FederationError as exc:
+                _log.warning("a query could not be settled", extra={"error": type(exc).__name__, "why": exc.message})
+            except Exception:
+                _log.exception("a query could not be settled")
+            else:
+                _log.info("settled", extra={"status": result.status, "merge_ms": result.merge_ms})
+
+    @app.task(name=REAP)  # type: ignore[untyped-decorator]
+    def reap() -> None:
+        """Settle the jobs that nobody waits for."""
+        try:
+            dispatch.reap()
+        except FederationError as exc:
+            _log.warning("overdue jobs could not be settled", extra={"why": exc.message})

@@ -1,0 +1,104 @@
+"""Ending a job: combine the parts that are there, store the result once.
+
+Rule: only the plan from the job's record and the parts under the plan's own clusters' keys are believed. A part that
+cannot be read, or says it is someone else's, is that cluster's failure and nobody else's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from federation_core import federate
+from federation_core.connectors.stores.jobs import Jobs, JobState
+from federation_core.connectors.stores.jobs_keys import CLAIM_MS
+from federation_core.connectors.stores.sealed import seal, unseal
+from federation_core.errors import ClusterError, FederationError, InternalError, Malformed
+from federation_core.outcome import Coverage, Partial, Result
+from federation_core.plan import Plan
+from federation_core.signals import SignalKind, kind_named
+from federation_core.wire import decode_partial, decode_result, encode_result
+
+Served = Callable[[], Collection[str]]
+_log = logging.getLogger(__name__)
+
+
+def settle(jobs: Jobs, tenant_id: str, query_id: str, served: Served, clock: Callable[[], int]) -> Result:
+    """End a job with what is there and return the result that is stored, whoever stored it.
+
+    While another one is settling, wait for its result, but only as long as its claim holds.
+
+    Raises QueryNotFound, QueryExpired, StoreUnavailable.
+    """
+    ours, plan, stored = jobs.claim(tenant_id, query_id)
+    if plan is None:
+        return _read(jobs, tenant_id, query_id, stored)
+    if not ours and jobs.wait(tenant_id, query_id, CLAIM_MS / 1000):
+        return _read(jobs, tenant_id, query_id, jobs.result(tenant_id, query_id), plan)
+    result = _combine(jobs, plan, served, clock)
+    kind = kind_named(plan.query.signal)
+    try:
+        data = seal(encode_result(result, kind.encode))
+    except Exception as exc:
+        _log.exception("the result cannot be encoded")
+        result = _failed(plan, result.coverage, exc)
+        data = seal(encode_result(result, kind.encode))
+    if jobs.put_result(tenant_id, query_id, data, JobState(result.status), result.coverage.clusters):
+        return result
+    return _read(jobs, tenant_id, query_id, jobs.result(tenant_id, query_id), plan)
+
+
+def read_result(plan: Plan, stored: bytes) -> Result:
+    """Return a stored result.
+
+    Raises WireVersionMismatch: another release wrote it. Malformed: it is damaged.
+    """
+    return decode_result(unseal(stored), kind_named(plan.query.signal).decode)
+
+
+def _read(jobs: Jobs, tenant_id: str, query_id: str, stored: bytes | None, plan: Plan | None = None) -> Result:
+    plan = plan or jobs.job(tenant_id, query_id).plan
+    if stored is None:
+        # The result went away between two reads; `job` says whether it has expired or never was.
+        plan = jobs.job(tenant_id, query_id).plan
+        raise InternalError(f"the result of {query_id} is gone while its job is there")
+    return read_result(plan, stored)
+
+
+def _combine(jobs: Jobs, plan: Plan, served: Served, clock: Callable[[], int]) -> Result:
+    started_ms = clock()
+    kind = kind_named(plan.query.signal)
+    names = [shard.cluster_name for shard in plan.shards]
+    parts = jobs.parts(plan.query.tenant_id, plan.query_id, names)
+    partials = {name: _open(plan, kind, name, data) for name, data in parts.items()}
+    # Only a silent cluster needs to be told apart: slow, or without a worker.
+    living: Collection[str] = served() if len(partials) < len(names) else names
+    try:
+        result = federate.combine(plan, partials, living)
+    except Exception as exc:
+        # A bug in merging must end the job too: a job without a result would be waited for and settled again.
+        _log.exception("combining failed")
+        rows = {row.cluster: row for row in plan.left_out} | {n: p.verdict() for n, p in partials.items()}
+        result = _failed(plan, Coverage.of(rows), exc)
+    return replace(result, merge_ms=clock() - started_ms)
+
+
+def _failed(plan: Plan, coverage: Coverage, exc: Exception) -> Result:
+    error = InternalError(f"{type(exc).__name__} while combining", error_id=plan.query_id)
+    return Result(plan.query_id, "failed", coverage, error=error, warnings=coverage.warnings())
+
+
+def _open(plan: Plan, kind: SignalKind, cluster: str, data: bytes) -> Partial:
+    """Read one cluster's part; its size in the ledger is the one we see, not the one it states."""
+    try:
+        partial = decode_partial(unseal(data), kind.decode)
+        if (partial.query_id, partial.cluster_id) != (plan.query_id, cluster):
+            raise Malformed("the part belongs to another query or cluster", cluster=cluster)
+        return replace(partial, stats=replace(partial.stats, bytes=len(data)))
+    except FederationError as exc:
+        error = exc if isinstance(exc, ClusterError) else Malformed(exc.message, cluster=cluster)
+    except Exception as exc:
+        _log.warning("a part cannot be read", extra={"cluster": cluster, "error": repr(exc)})
+        error = Malformed("its worker wrote a part that cannot be read", cluster=cluster)
+    return Partial(plan.query_id, cluster, error=error)

@@ -1,0 +1,111 @@
+"""One shard on a worker: checked, run with the cluster's connector, its part written.
+
+Rule: a worker serves its own clusters only, whatever a message says, and what goes wrong becomes the part's error.
+A connector is opened once per process, when the first query needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Lock
+
+from federation_core import connectors, federate
+from federation_core.config import Settings
+from federation_core.connectors import Connector
+from federation_core.connectors.stores.jobs import Jobs
+from federation_core.connectors.stores.sealed import seal
+from federation_core.errors import ClusterError, FederationError, InternalError, Unreachable
+from federation_core.outcome import Partial
+from federation_core.plan import Shard
+from federation_core.signals import kind_named
+from federation_core.structured_logging import bound
+from federation_core.wire import encode_partial
+
+_log = logging.getLogger(__name__)
+
+
+class ShardRunner:
+    """Runs shards of the clusters in `serving`; safe to use from several threads."""
+
+    def __init__(self, settings: Settings, serving: frozenset[str], jobs: Jobs, clock: Callable[[], int]) -> None:
+        self._settings = settings
+        self._serving = serving
+        self._jobs = jobs
+        self._clock = clock
+        self._connectors: dict[tuple[str, str], Connector] = {}
+        self._opening = Lock()
+
+    def run(self, text: str) -> str:
+        """Run the shard in a message and write its part; return the cluster's name, or "" for no shard of ours.
+
+        Never raises: an error would make Celery's chord drop the other clusters' answers.
+        """
+        try:
+            shard = Shard.from_wire(json.loads(text))
+        except Exception as exc:
+            _log.error("a message holds no shard", extra={"error": repr(exc)})
+            return ""
+        with bound(query_id=shard.query_id, cluster=shard.cluster_name):
+            if shard.cluster_name not in self._serving:
+                # Writing a part for a cluster that is not ours would let a stray message forge its verdict.
+                _log.error("a shard of a cluster that this worker does not serve was refused")
+                return ""
+            try:
+                self._run(shard)
+            except Exception:
+                _log.exception("the part could not be written")
+            return shard.cluster_name
+
+    def _run(self, shard: Shard) -> None:
+        tenant_id = shard.scope.tenant_id
+        self._jobs.start_part(tenant_id, shard.query_id, shard.cluster_name)
+        partial = self._answer(shard)
+        try:
+            data = self._encode(shard, partial)
+        except Exception as exc:
+            _log.exception("the payload could not be encoded")
+            partial = _failed(shard, InternalError(f"{type(exc).__name__} while encoding"))
+            data = self._encode(shard, partial)
+        row = partial.verdict()
+        row = replace(row, stats=replace(row.stats, bytes=len(data)))
+        self._jobs.put_part(tenant_id, shard.query_id, shard.cluster_name, data, row)
+        if isinstance(partial.error, InternalError):
+            _log.error("a shard failed", exc_info=partial.error)
+        _log.info("shard", extra={"verdict": row.verdict.value, "elapsed_ms": row.elapsed_ms, "bytes": len(data)})
+
+    def _answer(self, shard: Shard) -> Partial:
+        try:
+            connector = self._connector(shard)
+        except ClusterError as exc:
+            return _failed(shard, exc)
+        except FederationError as exc:
+            # The worker's configuration is wrong, which is this cluster's trouble and not the query's.
+            return _failed(shard, Unreachable(exc.message, cluster=shard.cluster_name))
+        except Exception as exc:
+            _log.exception("a connector could not be opened")
+            return _failed(shard, Unreachable(f"its connector fails: {type(exc).__name__}", cluster=shard.cluster_name))
+        return federate.run_shard(shard, connector, self._clock)
+
+    def _connector(self, shard: Shard) -> Connector:
+        key = (shard.cluster_name, shard.signal)
+        found = self._connectors.get(key)
+        if found is not None:
+            return found
+        with self._opening:
+            if key not in self._connectors:
+                cluster = self._settings.cluster(shard.cluster_name)
+                backend = cluster.backend_for(shard.signal)
+                if backend is None:
+                    raise Unreachable(f"its worker has no backend for {shard.signal}", cluster=shard.cluster_name)
+                self._connectors[key] = connectors.connect(cluster, backend)
+            return self._connectors[key]
+
+    def _encode(self, shard: Shard, partial: Partial) -> bytes:
+        return seal(encode_partial(partial, kind_named(shard.signal).encode))
+
+
+def _failed(shard: Shard, error: FederationError) -> Partial:
+    return Partial(shard.query_id, shard.cluster_name, error=error)
