@@ -1,0 +1,41 @@
+"""The metrics signal: everything PromQL.
+
+Rule: the answer to any query is what one Prometheus would give that held every cluster's series, each with its
+label `cluster`; what is not in our subset is refused by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from federation_core.signals import SignalKind
+from federation_core.signals.metrics.distribute import split
+from federation_core.signals.metrics.expr import map_selectors, to_text
+from federation_core.signals.metrics.frame import size
+from federation_core.signals.metrics.merge import merge
+from federation_core.signals.metrics.parse import parse
+from federation_core.signals.metrics.prometheus_json import to_json
+from federation_core.signals.metrics.run import run
+from federation_core.signals.metrics.wire import decode, encode
+from federation_core.tenancy import Scope
+
+
+def redact(payload: Any, scope: Scope, cluster: str) -> tuple[Any, int]:
+    """Hide nothing: a metrics scope is enforced in every selector, before anything is read."""
+    return payload, 0
+
+
+KIND = SignalKind(
+    name="metrics",
+    parse=parse,
+    print=to_text,
+    map_selectors=map_selectors,
+    split=split,
+    run=run,
+    merge=merge,
+    redact=redact,
+    size=size,
+    encode=encode,
+    decode=decode,
+    to_json=to_json,
+)

@@ -78,7 +78,8 @@ def _avg(frame: Frame, groups: Groups, counts: Ints) -> Floats:
     # A sum that left the range of float64 says nothing about the mean: divide before adding.
     sizes = np.diff(groups.starts, append=len(groups.order))
     shares = sum_runs(_filled(frame, groups, 0.0) / np.repeat(divisors, sizes, axis=0), groups.starts)
-    return np.where(np.isfinite(totals), totals / divisors, shares)
+    means: Floats = np.where(np.isfinite(totals), totals / divisors, shares)
+    return means
 
 
 def _min(frame: Frame, groups: Groups, counts: Ints) -> Floats:
@@ -112,7 +113,8 @@ def _sizes(parameter: Frame) -> Floats:
     # The bounds themselves are not integers of 64 bits either, as float64 rounds them up.
     if (np.abs(sizes) >= 2.0**63).any():
         raise QueryExecutionError(f"Scalar value {sizes[np.abs(sizes).argmax()]:g} overflows int64")
-    return np.floor(sizes)
+    whole: Floats = np.floor(sizes)
+    return whole
 
 
 def _select(frame: Frame, groups: Groups, sizes: Floats, *, largest: bool) -> Frame:

@@ -128,6 +128,11 @@ def children(expr: Expr) -> tuple[Expr, ...]:
     raise TypeError(f"not a PromQL node: {type(expr).__name__}")
 
 
+def depth_of(expr: Expr) -> int:
+    """Return the number of nodes from here to the deepest leaf of the tree, this one included."""
+    return 1 + max(map(depth_of, children(expr)), default=0)
+
+
 def map_children(expr: Expr, fn: Callable[[Expr], Expr]) -> Expr:
     """Return the node with `fn` applied to its direct operands."""
     match expr:

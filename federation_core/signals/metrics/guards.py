@@ -8,16 +8,27 @@ Nothing reaches the parser that is not bounded here. Spellings that Prometheus a
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from federation_core.errors import QuerySyntaxError, QueryTooLarge
 from federation_core.labels import quote
 
-#: A text longer than this is refused. The scope's conditions are added per selector, so there is room for them.
-MAX_QUERY_BYTES = 32_768
-MAX_NESTING = 64
-MAX_OPERATORS = 200
-#: Signs in a row, as in `---x`.
-MAX_SIGNS = 16
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large a text may be. `signs` is the longest run as in `---x`, `depth` the tree's, which recursion follows."""
+
+    text_bytes: int
+    nesting: int
+    operators: int
+    signs: int
+    depth: int
+
+
+#: A query, or a leaf: the scope's conditions are added to every selector of a leaf, so there is room for them.
+QUERY = Bounds(text_bytes=32_768, nesting=64, operators=200, signs=16, depth=100)
+#: What is left of such a query at the root: an average in it has become a quotient of two sums.
+ROOT = Bounds(text_bytes=2 * 32_768, nesting=128, operators=400, signs=16, depth=102)
 
 _TOKEN = re.compile(
     r"""(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
@@ -36,15 +47,15 @@ _CLOSES = {")": "(", "]": "[", "}": "{"}
 _WORD_OPERATORS = frozenset({"and", "or", "unless", "atan2"})
 
 
-def guard(text: str) -> str:
+def guard(text: str, bounds: Bounds = QUERY) -> str:
     """Check a text and return it in the spelling the parser accepts.
 
     Raises QueryTooLarge: too long, too deep, too many operators. QuerySyntaxError: a bracket or quote that does
     not close, with its place.
     """
     asked = len(text.encode("utf-8", "surrogatepass"))
-    if asked > MAX_QUERY_BYTES:
-        raise _too_large("bytes", asked, MAX_QUERY_BYTES)
+    if asked > bounds.text_bytes:
+        raise too_large("bytes", asked, bounds.text_bytes)
     out: list[str] = []
     opened: list[tuple[str, int]] = []
     operators = signs = 0
@@ -52,8 +63,8 @@ def guard(text: str) -> str:
         kind, word = token.lastgroup, token.group()
         if kind == "open":
             opened.append((word, token.start()))
-            if len(opened) > MAX_NESTING:
-                raise _too_large("nesting", len(opened), MAX_NESTING)
+            if len(opened) > bounds.nesting:
+                raise too_large("nesting", len(opened), bounds.nesting)
         elif kind == "close":
             _close(opened, word, text, token.start())
         elif kind == "operator" or (kind == "word" and word.lower() in _WORD_OPERATORS):
@@ -65,10 +76,10 @@ def guard(text: str) -> str:
             raise syntax_error("this quote is not closed", text, token.start())
         if kind not in ("operator", "blank", "comment"):
             signs = 0
-        if operators > MAX_OPERATORS:
-            raise _too_large("operators", operators, MAX_OPERATORS)
-        if signs > MAX_SIGNS:
-            raise _too_large("signs in a row", signs, MAX_SIGNS)
+        if operators > bounds.operators:
+            raise too_large("operators", operators, bounds.operators)
+        if signs > bounds.signs:
+            raise too_large("signs in a row", signs, bounds.signs)
         out.append(_respell(kind, word))
     if opened:
         bracket, at = opened[-1]
@@ -99,7 +110,8 @@ def _respell(kind: str | None, word: str) -> str:
     return word
 
 
-def _too_large(limit: str, asked: int, allowed: int) -> QueryTooLarge:
+def too_large(limit: str, asked: int, allowed: int) -> QueryTooLarge:
+    """Return the error for a bound that was passed."""
     return QueryTooLarge(
         f"the query has {asked} {limit}, above {allowed}", limit=f"query {limit}", asked=asked, allowed=allowed
     )

@@ -29,9 +29,10 @@ from federation_core.signals.metrics.expr import (
     NumberLiteral,
     Unary,
     VectorSelector,
+    depth_of,
 )
 from federation_core.signals.metrics.functions import FUNCTIONS
-from federation_core.signals.metrics.guards import guard, syntax_error
+from federation_core.signals.metrics.guards import QUERY, ROOT, Bounds, guard, syntax_error, too_large
 
 SUPPORTED_AGGREGATIONS = frozenset(AGGREGATIONS) | SELECTIONS
 #: The parser's operators are not hashable; their names are.
@@ -49,14 +50,32 @@ def parse(text: str) -> Expr:
 
     Raises QuerySyntaxError (with line and column where they can be known), UnsupportedQuery, QueryTooLarge.
     """
-    spelled = guard(text)
+    return _read(text, QUERY)
+
+
+@lru_cache(maxsize=1024)
+def parse_root(text: str) -> Expr:
+    """Read the root of a plan, which may be somewhat larger than the query it came from.
+
+    Raises QuerySyntaxError, UnsupportedQuery, QueryTooLarge.
+    """
+    return _read(text, ROOT)
+
+
+def _read(text: str, bounds: Bounds) -> Expr:
+    spelled = guard(text, bounds)
     if not spelled.strip():
         raise QuerySyntaxError("the query is empty", line=1, column=1)
     try:
         tree = promql.parse(spelled)
     except ValueError as exc:
         raise _positioned(str(exc), text) from None
-    return _convert(tree)
+    expr = _convert(tree)
+    # A chain of operators is as deep as it is long, whatever brackets it has.
+    depth = depth_of(expr)
+    if depth > bounds.depth:
+        raise too_large("depth", depth, bounds.depth)
+    return expr
 
 
 def _positioned(message: str, text: str) -> QuerySyntaxError:

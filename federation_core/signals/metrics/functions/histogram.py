@@ -143,7 +143,8 @@ def _quantiles(buckets: Buckets, wanted: Floats) -> Floats:
 
 def _at(cube: Floats, place: Ints) -> Floats:
     """Return, G × T, the entries of a B × G × T cube at one place per group and step."""
-    return np.take_along_axis(cube, place[None], axis=0)[0]
+    entries: Floats = np.take_along_axis(cube, place[None], axis=0)[0]
+    return entries
 
 
 FUNCTIONS = (Function("histogram_quantile", _histogram_quantile),)
