@@ -1,0 +1,67 @@
+"""Answers as HTTP responses: body, coverage, timings, caching.
+
+Rule: whatever belongs to a query says in a header what it rests on, so that a client that never reads the body
+still sees a gap.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from flask import Response, request
+
+from federation_core.outcome import Coverage, Result
+from federation_core.plan import Plan
+from webapp.errors import problem
+from webapp.schemas.answers import coverage_json, job_json, progress_coverage, result_json
+
+if TYPE_CHECKING:
+    from federation_core.connectors.stores.jobs import Job
+
+#: How soon a client should look again at a job that runs.
+POLL_AFTER_S = 1
+
+
+def json_answer(body: Mapping[str, Any], status: int = 200) -> Response:
+    """Return a body as JSON. A float that JSON cannot write is a bug and raises ValueError."""
+    text = json.dumps(body, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    response = Response(text, status=status, mimetype="application/json")
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Vary"] = "Authorization"
+    return response
+
+
+def result_answer(result: Result, plan: Plan, elapsed_ms: int) -> Response:
+    """Return a result, or the problem of a failed one; both with the ledger."""
+    if result.error is not None:
+        members: dict[str, Any] = {"queryId": result.query_id, "coverage": coverage_json(result.coverage)}
+        if not {"cluster", "clusters"} & result.error.details.keys():
+            members["clusters"] = [row.cluster for row in result.coverage.missing]
+        response = problem(result.error, **members)
+    else:
+        response = json_answer(result_json(result, plan, elapsed_ms))
+    return _with_ledger(response, result.query_id, result.coverage)
+
+
+def job_answer(job: Job, status: int = 200) -> Response:
+    """Return a job's state; 202 tells where it is and when to look again, 200 can be revalidated."""
+    response = json_answer(job_json(job), status)
+    if status == 202:
+        response.headers["Location"] = f"/api/v1/queries/{job.query_id}"
+    if not job.state.final:
+        response.headers["Retry-After"] = str(POLL_AFTER_S)
+    if status == 200:
+        response.add_etag()
+        response.make_conditional(request.environ)
+    return _with_ledger(response, job.query_id, progress_coverage(job.progress))
+
+
+def _with_ledger(response: Response, query_id: str, coverage: Coverage) -> Response:
+    response.headers["X-Federation-Coverage"] = coverage.header()
+    response.headers["X-Query-Id"] = query_id
+    timings = [f"cl-{row.cluster};dur={row.elapsed_ms}" for row in coverage.clusters if row.elapsed_ms is not None]
+    if timings:
+        response.headers["Server-Timing"] = ", ".join(timings)
+    return response

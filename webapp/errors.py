@@ -1,0 +1,206 @@
+"""The one table from error class to HTTP answer, and every error answer as `application/problem+json`.
+
+Rule: an error's class decides its status, here and nowhere else; its facts become members, in lowerCamelCase. A
+bug shows an id that is in the log beside its traceback, and nothing of the inside.
+Source: RFC 9457, Problem Details for HTTP APIs; RFC 9110 for `Retry-After`, `Allow` and `WWW-Authenticate`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import BadRequest, HTTPException, NotFound
+from werkzeug.http import HTTP_STATUS_CODES
+
+from federation_core import errors
+from federation_core.errors import FederationError, InternalError, InvalidRequest, QuerySyntaxError
+from webapp.request_log import trace_id
+
+MEDIA_TYPE = "application/problem+json"
+#: Where the page of a problem's type lies; the slug of the class follows.
+TYPE_PREFIX = "/api/problems/"
+#: What a retryable answer asks for where the error does not say it.
+RETRY_AFTER_S = 1
+#: A reader needs no more of a wrong value than this to recognise it.
+_SHOWN_CHARS = 500
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How one class of errors is answered."""
+
+    status: int
+    title: str
+    #: The message is the operator's (an address, a file): it goes to the log and not to the caller.
+    inside: bool = False
+
+
+#: One row per class of `federation_core.errors`; a test requires it. A `ClusterError` normally ends as a verdict
+#: inside an answer; its rows hold for the case that one is the whole outcome.
+TABLE: Mapping[type[FederationError], Row] = {
+    FederationError: Row(500, "The federation failed"),
+    errors.QuerySyntaxError: Row(400, "The query does not parse"),
+    errors.UnsupportedQuery: Row(422, "The query uses what is not supported"),
+    errors.QueryTooLarge: Row(422, "The query asks for too much"),
+    errors.QueryExecutionError: Row(422, "The query cannot be evaluated"),
+    errors.InvalidRequest: Row(400, "The request is wrong"),
+    errors.InvalidConfig: Row(500, "The configuration is wrong", inside=True),
+    errors.Unauthenticated: Row(401, "No valid token"),
+    errors.ScopeViolation: Row(403, "Outside the token's scope"),
+    errors.QuotaExceeded: Row(429, "Too many requests"),
+    errors.QueryNotFound: Row(404, "No such query"),
+    errors.TraceNotFound: Row(404, "No such trace"),
+    errors.IdempotencyConflict: Row(422, "The idempotency key was used for another request"),
+    errors.QueryExpired: Row(410, "The result has expired"),
+    errors.QueryTimeout: Row(503, "No answer in time"),
+    errors.QueryCanceled: Row(499, "The query was cancelled"),
+    errors.CoverageTooLow: Row(503, "Too few clusters answered"),
+    errors.MergeConflict: Row(422, "Clusters disagree"),
+    errors.StoreUnavailable: Row(503, "The job store does not answer", inside=True),
+    errors.BrokerUnavailable: Row(503, "The task queue does not answer", inside=True),
+    errors.WireVersionMismatch: Row(503, "Two releases do not understand each other"),
+    errors.InternalError: Row(500, "Internal error"),
+    errors.ClusterError: Row(502, "A cluster failed"),
+    errors.Unreachable: Row(502, "A cluster cannot be reached"),
+    errors.TimedOut: Row(504, "A cluster did not answer in time"),
+    errors.Rejected: Row(502, "A cluster refused"),
+    errors.Malformed: Row(502, "A cluster's answer cannot be read"),
+    errors.TooLarge: Row(502, "A cluster's answer is too large"),
+    errors.Unserved: Row(503, "No worker serves a cluster"),
+}
+
+
+class InvalidFields(BadRequest):
+    """Several fields of one request are wrong; `errors` holds `{field, detail, got, expected}` for each."""
+
+    def __init__(self, field_errors: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__("; ".join(f"{e['field']}: {e['detail']}" for e in field_errors))
+        self.field_errors = [dict(error) for error in field_errors]
+
+
+def slug(cls: type[FederationError]) -> str:
+    """Return the last part of a problem's type.
+
+    >>> slug(errors.QueryTooLarge)
+    'query-too-large'
+    """
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+
+
+def problem(error: FederationError, **members: Any) -> Response:
+    """Answer with an error of the federation; `members` are added as they are, such as `coverage`."""
+    row = TABLE[type(error)]
+    detail = error.message
+    if row.inside:
+        _log.warning("%s: %s", type(error).__name__, error.message)
+        detail = f"{row.title}; the log has more under this trace id"
+    elif row.status == 500:
+        error = _with_id(error)
+    body = {
+        "type": TYPE_PREFIX + slug(type(error)),
+        "title": row.title,
+        "status": row.status,
+        "detail": _shown(detail),
+        **({} if row.inside else _facts(error)),
+        **members,
+    }
+    response = _respond(row.status, body)
+    if error.retryable and row.status in (429, 503):
+        response.headers["Retry-After"] = str(max(1, round(error.details.get("retry_after_s") or RETRY_AFTER_S)))
+    if row.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="appsentry"'
+    return response
+
+
+def install(app: Flask) -> None:
+    """Make every error of the application answer in the one shape."""
+    app.register_error_handler(FederationError, problem)
+    app.register_error_handler(HTTPException, _http_problem)
+    app.register_error_handler(Exception, _bug)
+
+
+def _http_problem(error: HTTPException) -> Any:
+    status = error.code or 500
+    if status < 400:
+        return error.get_response()
+    body = {
+        "type": "about:blank",
+        "title": HTTP_STATUS_CODES.get(status, "Error"),
+        "status": status,
+        "detail": _shown(_explained(error, status)),
+    }
+    if isinstance(error, InvalidFields):
+        body |= {"type": TYPE_PREFIX + slug(InvalidRequest), "title": TABLE[InvalidRequest].title}
+        body["errors"] = [{key: _shown(value) for key, value in e.items()} for e in error.field_errors]
+    response = _respond(status, body)
+    for name, value in error.get_headers(request.environ):
+        if name.lower() in ("allow", "retry-after", "www-authenticate"):
+            response.headers[name] = value
+    return response
+
+
+def _explained(error: HTTPException, status: int) -> str:
+    if status == 404 and error.description == NotFound.description:
+        return f"there is no {request.path}; /api/openapi.json lists what there is"
+    if status == 405:
+        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+        return f"{request.path} takes {allowed}, not {request.method}"
+    if status == 413:
+        return f"the body is larger than {request.max_content_length} bytes"
+    return error.description or ""
+
+
+def _bug(error: Exception) -> Response:
+    internal = InternalError("a bug; the log has it under this id")
+    internal.__cause__ = error
+    return problem(internal)
+
+
+def _with_id(error: FederationError) -> FederationError:
+    """Give the error an id and log it there: with the traceback of what caused it, if it is ours to have."""
+    if error.details.get("error_id"):
+        return error
+    error_id = secrets.token_hex(8)
+    cause = error.__cause__ or error
+    _log.error("%s: %s", type(cause).__name__, cause, exc_info=cause, extra={"error_id": error_id})
+    return InternalError(error.message, error_id=error_id)
+
+
+def _facts(error: FederationError) -> dict[str, Any]:
+    """Turn the details into members; `field` and the place of a syntax error become `errors[]`."""
+    details = {_camel(name): _shown(value) for name, value in error.details.items()}
+    if isinstance(error, InvalidRequest):
+        return {"errors": [{**details, "detail": _shown(error.message)}]}
+    if isinstance(error, QuerySyntaxError):
+        return {"errors": [{"field": "query", "detail": _shown(error.message), **details}]}
+    if "cluster" in details:
+        details["clusters"] = [details.pop("cluster")]
+    return details
+
+
+def _respond(status: int, body: dict[str, Any]) -> Response:
+    body |= {"instance": request.path, "trace_id": trace_id()}
+    response = Response(json.dumps(body, default=str), status=status, mimetype=MEDIA_TYPE)
+    # RFC 9457 answers are about this request; nothing between us and the client may keep one.
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > _SHOWN_CHARS:
+        return f"{value[:_SHOWN_CHARS]}… ({len(value)} characters)"
+    return value

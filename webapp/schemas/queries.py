@@ -1,0 +1,130 @@
+"""From the fields of a request to a `Query`: times, range, step, deadline and coverage, with their defaults.
+
+Rule: fields that make no sense together are refused and not ranked, and so is a field that the signal would ignore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from federation_core.config import Settings
+from federation_core.errors import InvalidRequest
+from federation_core.query import Query, Requirement, TimeRange
+from federation_core.times import format_duration, parse_duration_ms, parse_time_ms
+
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
+#: The default step divides the range by this and is a multiple of the step that metrics derived from spans have.
+_DEFAULT_STEPS = 250
+_STEP_MS = 15_000
+_TRACE_ID_DIGITS = frozenset("0123456789abcdefABCDEF")
+
+Fields = Mapping[str, Any]
+
+
+def query_from(fields: Fields, signal: str, text: str, tenant_id: str, settings: Settings, now_ms: int) -> Query:
+    """Build the query that validated `fields` describe.
+
+    Raises InvalidRequest: naming the field, what was given and what would be right.
+    """
+    _require_meaning(fields, signal)
+    return Query(
+        signal=signal,
+        text=text,
+        time_range=_time_range(fields, signal, text, now_ms),
+        tenant_id=tenant_id,
+        clusters=fields.get("clusters", ()),
+        environments=fields.get("environments", ()),
+        limit=fields.get("limit", 0),
+        direction=fields.get("direction", "backward"),
+        requirement=_requirement(fields, settings),
+        timeout_ms=_timeout_ms(fields, settings),
+    )
+
+
+def _require_meaning(fields: Fields, signal: str) -> None:
+    for name, signals in (
+        ("time", ("metrics",)),
+        ("step", ("metrics",)),
+        ("limit", ("traces", "logs")),
+        ("direction", ("logs",)),
+    ):
+        if name in fields and signal not in signals:
+            raise InvalidRequest(
+                f"{name} means nothing for {signal}",
+                field=name,
+                got=str(fields[name]),
+                expected=f"a query of {' or '.join(signals)}, or no {name}",
+            )
+
+
+def _time_range(fields: Fields, signal: str, text: str, now_ms: int) -> TimeRange:
+    ranged = [name for name in ("start", "end", "step") if name in fields]
+    if "time" in fields and ranged:
+        raise InvalidRequest(
+            f"time asks for one instant and {ranged[0]} for a range",
+            field="time",
+            got=fields["time"],
+            expected="either time, or start, end and step",
+        )
+    if signal == "metrics" and not ranged:
+        at_ms = parse_time_ms(fields.get("time", "now"), now_ms, "time")
+        return TimeRange(at_ms, at_ms)
+    if signal == "traces" and not ranged and is_trace_id(text):
+        # A trace is asked for by name, whenever it was; clocks of clusters may run ahead of ours.
+        return TimeRange(0, now_ms + _DAY_MS)
+    end_ms = parse_time_ms(fields.get("end", "now"), now_ms, "end")
+    start_ms = parse_time_ms(fields["start"], now_ms, "start") if "start" in fields else end_ms - _HOUR_MS
+    if signal != "metrics":
+        return TimeRange(start_ms, end_ms)
+    # An inverted range must be told as such, not as a step that does not fit.
+    TimeRange(start_ms, end_ms)
+    return TimeRange(start_ms, end_ms, _step_ms(fields, start_ms, end_ms))
+
+
+def is_trace_id(text: str) -> bool:
+    """Tell whether a text is a trace's id rather than a search.
+
+    >>> is_trace_id("4bf92f3577b34da6a3ce929d0e0e4736"), is_trace_id("{}")
+    (True, False)
+    """
+    stripped = text.strip()
+    return 0 < len(stripped) <= 32 and set(stripped) <= _TRACE_ID_DIGITS
+
+
+def _step_ms(fields: Fields, start_ms: int, end_ms: int) -> int:
+    if "step" not in fields:
+        return max(1, -(-(end_ms - start_ms) // (_DEFAULT_STEPS * _STEP_MS))) * _STEP_MS
+    step_ms = parse_duration_ms(fields["step"], "step")
+    if step_ms == 0:
+        raise InvalidRequest("step: is zero", field="step", got=fields["step"], expected="a duration above zero")
+    return step_ms
+
+
+def _timeout_ms(fields: Fields, settings: Settings) -> int:
+    if "timeout" not in fields:
+        return settings.default_timeout_ms
+    timeout_ms = parse_duration_ms(fields["timeout"], "timeout")
+    if not 0 < timeout_ms <= settings.max_timeout_ms:
+        raise InvalidRequest(
+            f"timeout: {fields['timeout']} is out of range",
+            field="timeout",
+            got=fields["timeout"],
+            expected=f"more than 0 and at most {format_duration(settings.max_timeout_ms)}",
+        )
+    return timeout_ms
+
+
+def _requirement(fields: Fields, settings: Settings) -> Requirement:
+    requirement = Requirement.parse(fields.get("require", "best_effort"))
+    known = sorted(cluster.name for cluster in settings.clusters)
+    for name in requirement.critical:
+        if name not in known:
+            raise InvalidRequest(
+                f"require: there is no cluster {name!r}",
+                field="require",
+                got=fields["require"],
+                expected=f"critical: with names among {', '.join(known)}",
+            )
+    return requirement
