@@ -94,7 +94,7 @@ def run_shard(shard: Shard, connector: Connector, clock: Clock) -> Partial:
 
 
 def _run_shard(shard: Shard, connector: Connector, clock: Clock) -> Partial:
-    kind, deadline = kind_named(shard.signal), Deadline(shard.deadline_ms)
+    kind, deadline = kind_named(shard.signal), Deadline(shard.deadline_ms, clock)
     for leaf in shard.leaves:
         tenancy.verify(kind, leaf.text, shard.scope, shard.cluster_name)
     deadline.check(clock(), shard.cluster_name)

@@ -5,7 +5,7 @@ Rule: these are values. Whoever builds one has already checked it; nothing here 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -56,9 +56,13 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment after which an answer is worth nothing, in ms since the epoch."""
+    """A moment after which an answer is worth nothing, in ms since the epoch.
+
+    `clock` is the running side's clock, for work in steps that should stop between two of them.
+    """
 
     at_ms: int
+    clock: Callable[[], int] | None = field(default=None, compare=False)
 
     def remaining_s(self, now_ms: int) -> float:
         """Seconds left, never negative."""
@@ -68,6 +72,11 @@ class Deadline:
         """Raise TimedOut once the moment has passed."""
         if now_ms >= self.at_ms:
             raise TimedOut("the cluster's deadline has passed", cluster=cluster)
+
+    def check_clock(self, cluster: str | None = None) -> None:
+        """Raise TimedOut once the moment has passed by its own clock; without one, nothing."""
+        if self.clock is not None:
+            self.check(self.clock(), cluster)
 
 
 def cluster_deadline_ms(start_ms: int, timeout_ms: int) -> int:

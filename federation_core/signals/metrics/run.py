@@ -7,8 +7,7 @@ an error that names it, never a cut.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from federation_core.connectors import Connector, Fetched
@@ -28,36 +27,29 @@ from federation_core.tenancy import Limits
 PROMQL = "promql"
 
 
-def wall_clock_ms() -> int:
-    """Return the time in ms since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
-def run(
-    connector: Connector, shard: Shard, deadline: Deadline, clock: Callable[[], int] = wall_clock_ms
-) -> dict[str, Fetched]:
+def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fetched]:
     """Answer every leaf of a shard: leaf id → payload and what must be said with it.
 
     Raises FederationError: ClusterError from the connector, TimedOut, QueryTooLarge, QueryExecutionError.
     """
     if PROMQL in connector.pushes_down:
-        return {leaf.id: _pushed(connector, leaf, shard, deadline, clock) for leaf in shard.leaves}
+        return {leaf.id: _pushed(connector, leaf, shard, deadline) for leaf in shard.leaves}
     trees = {leaf.id: parse(leaf.text) for leaf in shard.leaves}
     store = SampleStore(shard.cluster_name)
     for span in _spans(trees, shard.leaves):
-        deadline.check(clock(), shard.cluster_name)
+        deadline.check_clock(shard.cluster_name)
         store.keep(span, _fetch(connector, span, shard, deadline))
         store.require_within(shard.scope.limits)
     answers = {}
     for leaf in shard.leaves:
-        deadline.check(clock(), shard.cluster_name)
+        deadline.check_clock(shard.cluster_name)
         payload, warnings = _answer(trees[leaf.id], Grid.of(leaf.time_range), store)
         answers[leaf.id] = store.said_with(trees[leaf.id], payload, warnings)
     return answers
 
 
-def _pushed(connector: Connector, leaf: Leaf, shard: Shard, deadline: Deadline, clock: Callable[[], int]) -> Fetched:
-    deadline.check(clock(), shard.cluster_name)
+def _pushed(connector: Connector, leaf: Leaf, shard: Shard, deadline: Deadline) -> Fetched:
+    deadline.check_clock(shard.cluster_name)
     return connector.fetch(leaf, shard.scope, deadline)
 
 
