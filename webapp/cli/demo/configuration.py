@@ -13,6 +13,8 @@ from federation_core.times import format_duration
 from webapp.cli.demo.landscape import SITES
 
 FILE_NAME: Final = "clusters.yaml"
+# The feeder makes this file once the history is written.
+HISTORY_DONE: Final = "history.done"
 # What the demo keeps: more than the two hours it begins with, and little enough for any disk.
 RETENTION_MS: Final = 3 * 3_600_000
 _SIGNALS: Final = ("metrics", "traces", "logs", "inventory")

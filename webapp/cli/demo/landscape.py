@@ -67,9 +67,7 @@ _VERSION_SUFFIX: Final = {"stage": "-rc.1", "test": "-rc.2", "dev": "-dev"}
 
 def deployments(seed: int) -> tuple[Deployment, ...]:
     """Return the four deployments; pod names depend on `seed` only."""
-    return tuple(
-        Deployment(name, load, journeys, _pods(seed, name, journeys)) for name, load, journeys in _SIZES
-    )
+    return tuple(Deployment(name, load, journeys, _pods(seed, name, journeys)) for name, load, journeys in _SIZES)
 
 
 def _pods(seed: int, deployment: str, journeys: tuple[str, ...]) -> dict[str, tuple[Pod, ...]]:
@@ -98,9 +96,7 @@ def _pods_of(seed: int, deployment: str, service: Service) -> tuple[Pod, ...]:
     return tuple(pods)
 
 
-def _resource(
-    service: Service, pod: str, replica_set: str, cluster: str, node: str, version: str
-) -> dict[str, Any]:
+def _resource(service: Service, pod: str, replica_set: str, cluster: str, node: str, version: str) -> dict[str, Any]:
     environment = next(site.environment for site in SITES if site.name == cluster)
     values = {
         "service.name": service.name,

@@ -189,7 +189,8 @@ class Walk:
     def _log_visit(self, pod: Pod, span_id: str, start_ns: int, end_ns: int, status: int, reason: str) -> None:
         service, random = pod.service, self._random
         texts = wording.INFO[service.name]
-        wanted = service.info_lines
+        # What a service says about its work it says when the work is done.
+        wanted = service.info_lines if status < 400 else 0.0
         count = int(wanted) + (random.random() < wanted - int(wanted))
         first = int(random.random() * len(texts))
         for number in range(count):

@@ -191,3 +191,15 @@ def test_a_counter_does_not_depend_on_how_often_it_was_read() -> None:
     shop.emit(ORIGIN_MS, until_ms)
     read: Callable[[Shop], Emitted] = lambda each: emitted(each, until_ms, until_ms + SLOT_MS)  # noqa: E731
     assert _counters(read(shop)) == _counters(read(Shop(7, ORIGIN_MS)))
+
+
+def test_a_failed_call_leaves_no_line_about_work_done(two_hours: Emitted) -> None:
+    failed = {
+        (span["traceId"], span["spanId"]) for span in two_hours.spans if span["kind"] == 2 and span["status"] != {}
+    }
+    levels = {
+        record["severityText"]
+        for record in two_hours.records
+        if (record.get("traceId"), record.get("spanId")) in failed
+    }
+    assert {"ERROR"} <= levels <= {"ERROR", "WARN"}

@@ -1,0 +1,58 @@
+"""The demo's feeder: a process that writes the shop's history and then what happens, until it is told to stop.
+
+Started by `appsentry demo` as one more role of the stack; nothing of the stack knows of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from federation_core.errors import FederationError
+from federation_core.structured_logging import configure
+from webapp.cli.demo.configuration import HISTORY_DONE, store_paths
+from webapp.cli.demo.feed import Feed
+from webapp.cli.demo.shop import Shop
+
+HISTORY_HOURS: Final = 2.0
+_LOG = logging.getLogger(__name__)
+
+
+def wall_clock_ms() -> int:
+    """Return the time now, in ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def main(folder: Path, seed: int) -> int:
+    """Feed the stores below `folder`; return the exit code."""
+    configure("feeder", os.environ.get("LOG_LEVEL", "INFO"))
+    stop = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    started_ms = wall_clock_ms()
+    shop = Shop(seed, started_ms - round(HISTORY_HOURS * 3_600_000) - 60_000)
+    try:
+        with Feed(shop, store_paths(folder), clock_ms=wall_clock_ms) as feed:
+            feed.history(started_ms, HISTORY_HOURS)
+            (folder / HISTORY_DONE).touch()
+            _LOG.info("the history is written", extra={"elapsed_ms": wall_clock_ms() - started_ms})
+            feed.run(stop)
+    except FederationError as exc:
+        _LOG.error(exc.message)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
