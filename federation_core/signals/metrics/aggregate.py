@@ -50,13 +50,13 @@ def aggregate(operator: str, frame: Frame, grouping: Grouping, parameter: Frame 
 
     Raises QueryExecutionError: the parameter is NaN, or no 64-bit integer.
     """
+    # A wrong parameter is an error whether or not there is anything to choose from.
+    sizes = _sizes(parameter) if parameter is not None else np.zeros(frame.grid.steps)
     if not frame.series_count:
         return Frame.empty(frame.grid)
     groups = Groups.of(frame, grouping)
     if operator in SELECTIONS:
-        if parameter is None:
-            raise TypeError(f"{operator} needs a parameter")
-        return _select(frame, groups, _sizes(parameter), largest=operator == "topk")
+        return _select(frame, groups, sizes, largest=operator == "topk")
     counts = np.add.reduceat(frame.present[groups.order].astype(np.int64), groups.starts, axis=0)
     values = AGGREGATIONS[operator](frame, groups, counts)
     return Frame(groups.labels, frame.grid, values, counts > 0).pruned()

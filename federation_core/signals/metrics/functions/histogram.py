@@ -49,7 +49,7 @@ def _histogram_quantile(arguments: Sequence[Argument], warn: Warn) -> Frame:
         return Frame.empty(frame.grid)
     groups, index = rank_labels([labels.without((BUCKET_LABEL,)) for labels in frame.labels])
     buckets = _gather(frame, bounds, index, len(groups))
-    quantiles = _quantiles(buckets, wanted)
+    quantiles = _quantiles(buckets, wanted, warn)
     labels = tuple(Labels(group.without((NAME,))) for group in groups)
     return Frame(labels, frame.grid, quantiles, buckets.used > 0)
 
@@ -104,24 +104,28 @@ def _almost_equal(left: Floats, right: Floats) -> Bools:
     return np.where(tiny, difference < SMALL_DELTA * _MIN_NORMAL, relative)
 
 
-def _rising(buckets: Buckets) -> Floats:
+def _rising(buckets: Buckets, warn: Warn) -> Floats:
     """Return the counts without falls: a bucket below its predecessor, or a rounding error above, takes its count."""
     counts = buckets.counts.copy()
-    previous = counts[0].copy()
+    previous, fell = counts[0].copy(), False
     for place in range(1, len(counts)):
         current = counts[place]
-        held = (current < previous) | _almost_equal(previous, current)
-        counts[place] = np.where(held, previous, current)
+        same = _almost_equal(previous, current)
+        falls = (current < previous) & ~same
+        fell |= bool((falls & (place < buckets.used)).any())
+        counts[place] = np.where(falls | same, previous, current)
         previous = counts[place]
+    if fell:
+        warn("input to histogram_quantile needed to be fixed for monotonicity")
     return counts
 
 
-def _quantiles(buckets: Buckets, wanted: Floats) -> Floats:
+def _quantiles(buckets: Buckets, wanted: Floats, warn: Warn) -> Floats:
     """Return the quantiles, G × T, for one wanted quantile per step."""
     used, bounds = buckets.used, buckets.bounds
     last = np.maximum(used - 1, 0)
     with np.errstate(all="ignore"):
-        counts = _rising(buckets)
+        counts = _rising(buckets, warn)
         observations = _at(counts, last)
         rank = wanted * observations
         # The first bucket that reaches the rank; the last one takes what none before it reached.
