@@ -105,6 +105,11 @@ class EmbeddedRedis:
         """The server's process id; 0 while it is not running."""
         return self._process.pid if self._process else 0
 
+    @property
+    def running(self) -> bool:
+        """Whether the server has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> str:
         """Start the server, wait until it answers and return its URL.
 

@@ -44,8 +44,9 @@ def _show(
     api: Api, title: str, command: str, question: Mapping[str, Any], show: Callable[[Mapping[str, Any], Console], None]
 ) -> int:
     console, said = output(), messages()
-    console.print(plain(f"\n── {title} ", "bold"))
-    console.print(plain(f"$ appsentry {command}\n", "dim"))
+    console.print()
+    console.print(plain(f"── {title}", "bold"))
+    console.print(plain(f"$ appsentry {command}", "dim"))
     reply = ask.answer(api, question, _TIMEOUT_MS / 1000, said if said.is_terminal else None)
     if not reply.ok:
         raise reply.refusal()

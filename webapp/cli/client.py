@@ -1,0 +1,152 @@
+"""Our own client of the HTTP API: requests out, bodies back, faults in words a user can act on.
+
+Rule: a body is handed on as the server sent it, so that `--json` shows exactly what the API says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import click
+import requests
+
+DEFAULT_SERVER = "http://127.0.0.1:8080"
+#: Statuses that say the question is wrong, not the server: the caller has to change something.
+_BAD_QUESTION = frozenset({400, 405, 413, 414, 415, 422})
+#: How long a request may take beyond what the server was asked to wait, in seconds.
+_PATIENCE_S = 15.0
+
+
+class NoAnswer(click.ClickException):
+    """There is no answer, and the server or its clusters are the reason."""
+
+    exit_code = 1
+
+
+class WrongQuestion(NoAnswer):
+    """There is no answer, because the question is wrong."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A response: HTTP status, the body as it came, and its `Retry-After` in seconds."""
+
+    status: int
+    body: bytes
+    retry_after_s: float = 0.0
+
+    @cached_property
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object.
+
+        Raises NoAnswer: it is none; whatever answered is not this product's API.
+        """
+        try:
+            value = json.loads(self.body)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            start = self.body[:80].decode("utf-8", "replace").strip()
+            raise NoAnswer(f"the server's answer (status {self.status}) is not a JSON object: {start!r}")
+        return value
+
+    @property
+    def ok(self) -> bool:
+        """Whether the request was accepted."""
+        return self.status < 400
+
+    def refusal(self) -> NoAnswer:
+        """Say in words what a problem document (RFC 9457) says, with the exit code it stands for."""
+        problem = self.json
+        text = str(problem.get("detail") or problem.get("title") or f"status {self.status}")
+        for line in map(_fault, problem.get("errors") or ()):
+            if line and line not in text:
+                text += f"\n  {line}"
+        return WrongQuestion(text) if self.status in _BAD_QUESTION else NoAnswer(text)
+
+
+class Api:
+    """One server's API. Not for use by several threads at once."""
+
+    def __init__(self, server: str, token: str = "") -> None:
+        parts = urlsplit(server)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise WrongQuestion(f"--server: {server!r} is not a URL such as {DEFAULT_SERVER}")
+        self._server = server.rstrip("/")
+        self._session = requests.Session()
+        # A proxy of the environment must not be asked for this machine's own addresses.
+        self._session.trust_env = parts.hostname not in ("127.0.0.1", "localhost", "::1")
+        self._session.headers["Accept"] = "application/json"
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def submit(self, question: Mapping[str, Any], wait_s: float) -> Reply:
+        """Submit a query, holding for its answer up to `wait_s`: 200 with the answer, or 202 with the job's id."""
+        prefer = f"wait={round(wait_s)}" if wait_s >= 1 else "respond-async"
+        return self._send("POST", "/api/v1/queries", body=question, wait_s=wait_s, headers={"Prefer": prefer})
+
+    def job(self, query_id: str) -> Reply:
+        """Return a query's state and the progress of its clusters."""
+        return self._send("GET", f"/api/v1/queries/{quote(query_id, safe='')}")
+
+    def result(self, query_id: str) -> Reply:
+        """Return a query's answer, or 202 while there is none."""
+        return self._send("GET", f"/api/v1/queries/{quote(query_id, safe='')}/result")
+
+    def explain(self, question: Mapping[str, Any]) -> Reply:
+        """Return the plan of a query without running it."""
+        return self._send("POST", "/api/v1/queries:explain", body=question)
+
+    def clusters(self) -> Reply:
+        """Return the clusters and their workers."""
+        return self._send("GET", "/api/v1/clusters")
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        wait_s: float = 0.0,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        try:
+            response = self._session.request(
+                method, self._server + path, json=body, headers=headers, timeout=(5.0, wait_s + _PATIENCE_S)
+            )
+        except requests.ConnectionError as exc:
+            raise NoAnswer(_unreachable(self._server, exc)) from None
+        except requests.Timeout:
+            raise NoAnswer(f"{self._server} did not answer within {wait_s + _PATIENCE_S:.0f} s") from None
+        except requests.RequestException as exc:
+            raise NoAnswer(f"{self._server}: {exc}") from None
+        retry_after = response.headers.get("Retry-After", "")
+        return Reply(response.status_code, response.content, float(retry_after) if retry_after.isdigit() else 0.0)
+
+
+def _fault(error: Any) -> str:
+    """Return one entry of a problem's `errors` in words: what is wrong, and what would be right."""
+    if not isinstance(error, dict):
+        return str(error)
+    field = f"{error['field']}: " if error.get("field") else ""
+    if error.get("expected"):
+        return f"{field}expected {error['expected']}"
+    said = error.get("message") or error.get("detail")
+    return f"{field}{said}" if said else ""
+
+
+def _unreachable(server: str, exc: requests.ConnectionError) -> str:
+    words = {"refused": "connection refused", "resolve": "no such host"}
+    reason = next((reason for word, reason in words.items() if word in str(exc)), "no connection")
+    return (
+        f"no server at {server} ({reason}).\n"
+        "Start one with `appsentry demo` or `appsentry serve --config DIR`,"
+        " or name another with --server URL or APPSENTRY_URL."
+    )
