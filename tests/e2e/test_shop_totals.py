@@ -11,14 +11,23 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from federation_core import federate
+from federation_core.config import Settings, parse
+from federation_core.connectors import connect
 from federation_core.connectors.otlp import Ingest
-from federation_core.connectors.stores.segments import SegmentStore
+from federation_core.connectors.stores.segments import SegmentStore, wall_clock_ms
 from federation_core.connectors.stores.segments_layout import Table, load_manifest
-from webapp.cli.demo.configuration import store_paths
+from federation_core.outcome import Result
+from federation_core.query import Query, TimeRange
+from federation_core.signals.metrics.frame import Frame
+from federation_core.tenancy import Scope
+from webapp.cli.demo.configuration import store_paths, write_config
 from webapp.cli.demo.shop import Shop
 
 HOUR_MS = 3_600_000
 ORIGIN_MS = 497_222 * HOUR_MS
+#: Retention that reaches back to the origin, a fixed hour in the past.
+LONG_MS = 20 * 365 * 24 * HOUR_MS
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +50,14 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         assert ingest.report.rejected == 0
         opened[cluster].close()
     return paths
+
+
+@pytest.fixture(scope="module")
+def settings(stores: dict[str, Path]) -> Settings:
+    """The demo's own configuration of those stores."""
+    folder = stores["prod"].parent.parent
+    file = write_config(folder, retention_ms=LONG_MS)
+    return parse({"AUTH_ENABLED": "false"}, {file.name: file.read_text(encoding="utf-8")}, str(folder))
 
 
 def _files(stores: dict[str, Path], table: Table) -> list[str]:
@@ -130,3 +147,48 @@ def test_log_counters_add_up_to_the_log_records(stores: dict[str, Path]) -> None
     expected = Counter({(service, level): count for service, level, count in rows.fetchall()})
     assert {level for _, level in expected} == {"info", "warn", "error"}
     assert _counted(stores, "log_records_total", "service", "level") == expected
+
+
+def _ask(settings: Settings, signal: str, text: str, time_range: TimeRange) -> Result:
+    """Answer a query by the three verbs, with the connectors that the configuration names."""
+    names = [cluster.name for cluster in settings.clusters]
+    planned = federate.plan(
+        Query(signal, text, time_range, "demo"), Scope("demo", dict.fromkeys(names, ())), settings.clusters,
+        query_id="q", served=names, now_ms=wall_clock_ms(),
+    )  # fmt: skip
+    partials = {}
+    for shard in planned.shards:
+        cluster = settings.cluster(shard.cluster_name)
+        backend = cluster.backend_for(signal)
+        assert backend is not None
+        partials[cluster.name] = federate.run_shard(shard, connect(cluster, backend), wall_clock_ms)
+    result = federate.combine(planned, partials, served=names)
+    assert result.status == "complete", result.warnings
+    return result
+
+
+def _instant(settings: Settings, text: str) -> Frame:
+    at_ms = ORIGIN_MS + HOUR_MS + 15_000
+    payload = _ask(settings, "metrics", text, TimeRange(at_ms, at_ms)).payload
+    assert isinstance(payload, Frame)
+    return payload
+
+
+def test_the_federated_total_by_service_equals_sql_over_all_files(stores: dict[str, Path], settings: Settings) -> None:
+    frame = _instant(settings, "sum by (service) (http_requests_total)")
+    answered = {labels.get("service"): int(row[0]) for labels, row in zip(frame.labels, frame.values, strict=True)}
+    expected = {service: count for (service,), count in _entry_spans(stores, "child.service").items()}
+    assert answered == expected
+
+
+def test_the_federated_total_by_cluster_equals_sql_over_all_files(stores: dict[str, Path], settings: Settings) -> None:
+    frame = _instant(settings, "sum by (cluster) (http_requests_total)")
+    answered = {labels.get("cluster"): int(row[0]) for labels, row in zip(frame.labels, frame.values, strict=True)}
+    cluster = """CAST(child.resource AS JSON) ->> '$."k8s.cluster.name"'"""
+    assert answered == {name: count for (name,), count in _entry_spans(stores, cluster).items()}
+
+
+def test_every_cluster_has_a_rate_over_five_minutes(settings: Settings) -> None:
+    frame = _instant(settings, "sum by (cluster) (rate(http_requests_total[5m]))")
+    assert {labels.get("cluster") for labels in frame.labels} == {cluster.name for cluster in settings.clusters}
+    assert (frame.values > 0).all()
