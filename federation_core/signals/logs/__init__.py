@@ -30,10 +30,11 @@ def split(expr: LogQuery, query: Query, clusters: Sequence[str]) -> Split:
 def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fetched]:
     """Fetch the entries of every leaf; what a connector returns is put in order and cut to the leaf's limit.
 
-    Raises Malformed: the connector returned something else than log entries.
+    Raises Malformed: the connector returned something else than log entries. TimedOut: the deadline has passed.
     """
     answers = {}
     for leaf in shard.leaves:
+        deadline.check_clock(shard.cluster_name)
         fetched = connector.fetch(leaf, shard.scope, deadline)
         found = fetched.payload
         if not isinstance(found, Entries):

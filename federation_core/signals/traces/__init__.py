@@ -38,12 +38,13 @@ def split(expr: Expr, query: Query, clusters: Sequence[str]) -> Split:
 def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fetched]:
     """Fetch every leaf: a trace's part as it is, found traces as summaries of what the scope shows.
 
-    Raises Malformed: the connector returned something else than the leaf asks for.
+    Raises Malformed: the connector returned something else than the leaf asks for. TimedOut: the deadline has passed.
     """
     return {leaf.id: _run_leaf(connector, leaf, shard, deadline) for leaf in shard.leaves}
 
 
 def _run_leaf(connector: Connector, leaf: Leaf, shard: Shard, deadline: Deadline) -> Fetched:
+    deadline.check_clock(shard.cluster_name)
     expr, fetched = parse(leaf.text), connector.fetch(leaf, shard.scope, deadline)
     match expr, fetched.payload:
         case TraceById(), TracePart():
