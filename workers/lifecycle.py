@@ -21,7 +21,7 @@ from federation_core.structured_logging import configure
 from workers.heartbeat import Heart
 
 #: How long a task that is running may still take once the worker is told to end.
-GRACE_S = 1.5
+GRACE_S = 2.0
 #: The schedule lives in memory: what was due while nobody ran is not made up for.
 SCHEDULER = "celery.beat:Scheduler"
 #: Celery's loggers that write a line or two per task, with its arguments: a user's query has no place in a log.

@@ -1,0 +1,82 @@
+"""A worker as in production whose backends can be made to misbehave, for tests: `python -m tests.support.… ROLE …`.
+
+The file named by TEST_FAULTS is read at every fetch: cluster → {"sleep_s": n} before answering, {"raise": text} a bug
+instead of an answer, {"exit": true} the worker dies as by kill -9, {"write_garbage": true} its part is nonsense.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from federation_core import connectors
+from federation_core.config import Backend, Cluster
+from federation_core.connectors import Connector, Fetched, Inventory
+from federation_core.plan import Leaf
+from federation_core.query import Deadline
+from federation_core.tenancy import Scope
+from workers import shard_runner
+from workers.__main__ import main
+
+_connect, _seal = connectors.connect, shard_runner.seal
+
+
+def fault_of(cluster: str) -> dict[str, Any]:
+    """Return what a cluster's backend does wrong now."""
+    fault: dict[str, Any] = json.loads(Path(os.environ["TEST_FAULTS"]).read_text()).get(cluster, {})
+    return fault
+
+
+@dataclass
+class FaultyConnector:
+    """The real connector behind a fault."""
+
+    cluster: str
+    real: Connector
+
+    @property
+    def kind(self) -> str:
+        return self.real.kind
+
+    @property
+    def pushes_down(self) -> frozenset[str]:
+        return self.real.pushes_down
+
+    def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
+        fault = fault_of(self.cluster)
+        if fault.get("exit"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(fault.get("sleep_s", 0))
+        if "raise" in fault:
+            raise RuntimeError(fault["raise"])
+        return self.real.fetch(leaf, scope, deadline)
+
+    def inventory(self, deadline: Deadline) -> Inventory:
+        return self.real.inventory(deadline)
+
+    def ping(self, deadline: Deadline) -> None:
+        self.real.ping(deadline)
+
+
+def connect(cluster: Cluster, backend: Backend) -> Connector:
+    """Open the real connector, behind the cluster's fault."""
+    return FaultyConnector(cluster.name, _connect(cluster, backend))
+
+
+def seal(data: bytes) -> bytes:
+    """Seal a part, unless its cluster writes garbage."""
+    faults = json.loads(Path(os.environ["TEST_FAULTS"]).read_text())
+    written_by = [name for name, fault in faults.items() if fault.get("write_garbage") and name.encode() in data]
+    return b"not a part" if written_by else _seal(data)
+
+
+if __name__ == "__main__":
+    connectors.connect = connect
+    shard_runner.seal = seal
+    sys.exit(main())

@@ -1,0 +1,73 @@
+import pytest
+
+from federation_core.connectors.stores import jobs_keys as keys
+from federation_core.connectors.stores.jobs_beats import ALIVE_MS, Heartbeats
+from federation_core.connectors.stores.redis import connect
+
+DAY_MS = 86_400_000
+NOW_MS = 1_700_000_000_000
+
+
+@pytest.fixture
+def beats(redis_url: str) -> Heartbeats:
+    return Heartbeats(redis_url)
+
+
+def age(redis_url: str, cluster: str, worker: str, by_ms: int) -> None:
+    """Make a beat older than it is, as if the worker had fallen silent."""
+    client = connect(redis_url)
+    seen, clock, alive = client.hget(keys.beats(cluster), worker).split()
+    client.hset(keys.beats(cluster), worker, b"%d %s %s" % (int(seen) - by_ms, clock, alive))
+
+
+def test_a_worker_that_beats_is_alive_for_all_its_clusters(beats: Heartbeats) -> None:
+    beats.beat(("prod", "dev"), "w", NOW_MS)
+    found = beats.latest(("prod", "dev", "stage"), NOW_MS)
+    assert {name: beat.alive for name, beat in found.items()} == {"prod": True, "dev": True}
+    assert found["prod"].worker == "w"
+
+
+def test_a_silent_worker_is_dead_but_remembered(beats: Heartbeats, redis_url: str) -> None:
+    beats.beat(("prod",), "w", NOW_MS)
+    age(redis_url, "prod", "w", ALIVE_MS + 1_000)
+    beat = beats.latest(("prod",), NOW_MS)["prod"]
+    assert not beat.alive
+    assert NOW_MS - ALIVE_MS - 1_500 < beat.last_seen_ms <= NOW_MS - ALIVE_MS - 1_000
+
+
+def test_one_living_worker_is_enough(beats: Heartbeats, redis_url: str) -> None:
+    beats.beat(("prod",), "old", NOW_MS)
+    beats.beat(("prod",), "new", NOW_MS)
+    age(redis_url, "prod", "old", ALIVE_MS + 1_000)
+    beat = beats.latest(("prod",), NOW_MS)["prod"]
+    assert (beat.worker, beat.alive) == ("new", True)
+
+
+def test_a_worker_that_leaves_is_dead_at_once_and_its_fellow_lives(beats: Heartbeats) -> None:
+    beats.beat(("prod",), "staying", NOW_MS)
+    beats.beat(("prod",), "leaving", NOW_MS)
+    beats.beat(("prod",), "leaving", NOW_MS, alive_ms=0)
+    assert beats.latest(("prod",), NOW_MS)["prod"].worker == "staying"
+    beats.beat(("prod",), "staying", NOW_MS, alive_ms=0)
+    assert not beats.latest(("prod",), NOW_MS)["prod"].alive
+
+
+@pytest.mark.parametrize("skew_ms", [-300_000, 0, 300_000])
+def test_a_wrong_clock_neither_kills_nor_preserves_and_is_shown(beats: Heartbeats, skew_ms: int) -> None:
+    beats.beat(("prod",), "w", NOW_MS + skew_ms)
+    beat = beats.latest(("prod",), NOW_MS)["prod"]
+    assert beat.alive
+    assert abs(beat.last_seen_ms - NOW_MS) < 1_000
+    assert abs(beat.clock_skew_ms - skew_ms) < 1_000
+
+
+def test_workers_of_days_ago_are_forgotten(beats: Heartbeats, redis_url: str) -> None:
+    beats.beat(("prod",), "old", NOW_MS)
+    age(redis_url, "prod", "old", DAY_MS + 1_000)
+    beats.beat(("prod",), "new", NOW_MS)
+    assert connect(redis_url).hkeys(keys.beats("prod")) == [b"new"]
+
+
+def test_a_beat_that_cannot_be_read_is_no_beat(beats: Heartbeats, redis_url: str) -> None:
+    connect(redis_url).hset(keys.beats("prod"), "w", "junk")
+    assert beats.latest(("prod",), NOW_MS) == {}

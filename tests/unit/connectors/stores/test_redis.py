@@ -1,0 +1,96 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from federation_core.connectors.stores.redis import EmbeddedRedis, answering, connect, server_binary
+from federation_core.errors import InvalidConfig, StoreUnavailable
+from tests.support.stack import running
+
+
+def test_an_embedded_server_answers_only_with_its_password(tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path)
+    url = server.start()
+    try:
+        assert connect(url).ping()
+        with pytest.raises(StoreUnavailable, match="refuses|not answer"), answering():
+            connect("redis://127.0.0.1:" + url.rpartition(":")[2]).ping()
+    finally:
+        server.stop()
+
+
+def test_the_password_is_not_on_the_command_line(tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path)
+    url = server.start()
+    try:
+        password = url.partition("//:")[2].partition("@")[0]
+        assert password not in Path(f"/proc/{server.pid}/cmdline").read_text()
+    finally:
+        server.stop()
+
+
+def test_data_is_there_again_after_a_stop_and_a_start(tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path)
+    connect(server.start()).set("key", "value")
+    server.stop()
+    try:
+        assert connect(server.start()).get("key") == b"value"
+    finally:
+        server.stop()
+
+
+def test_two_servers_never_share_a_folder(tmp_path: Path) -> None:
+    first, second = EmbeddedRedis(tmp_path), EmbeddedRedis(tmp_path)
+    first.start()
+    try:
+        with pytest.raises(InvalidConfig, match="another Redis server"):
+            second.start()
+    finally:
+        first.stop()
+    second.start()
+    second.stop()
+
+
+def test_a_folder_stays_locked_while_a_server_outlives_its_owner(tmp_path: Path) -> None:
+    code = (
+        "import sys, os; from pathlib import Path;"
+        "from federation_core.connectors.stores.redis import EmbeddedRedis;"
+        f"s = EmbeddedRedis(Path({str(tmp_path)!r})); s.start(); print(s.pid, flush=True); os._exit(0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    orphan = int(done.stdout)
+    try:
+        with pytest.raises(InvalidConfig, match="another Redis server"):
+            EmbeddedRedis(tmp_path).start()
+    finally:
+        subprocess.run(["kill", str(orphan)], check=True)
+    while running(orphan):
+        time.sleep(0.01)
+
+
+def test_stop_leaves_no_process(tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    pid = server.pid
+    server.stop()
+    assert not running(pid)
+
+
+def test_a_redis_that_is_not_there_is_said_within_seconds() -> None:
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="does not answer"), answering():
+        connect("redis://127.0.0.1:1/0").ping()
+    assert time.monotonic() - started < 3
+
+
+def test_a_server_program_that_fails_is_reported_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "redis-server"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    assert server_binary() == program
+    with pytest.raises(StoreUnavailable, match=r"redis\.log"):
+        EmbeddedRedis(tmp_path / "data").start()
