@@ -22,6 +22,7 @@ NAMESPACE: Final = "ts"
 WHOLE: Final = "trainticket"
 #: Records per line, about what a collector's batch processor sends.
 BATCH: Final = 1000
+_DECODER: Final = json.JSONDecoder()
 _LEVEL: Final = re.compile(r"^\S+ (TRACE|DEBUG|INFO|WARN|ERROR|FATAL) ")
 #: CSV column → metric name, unit, extra attribute. All are gauges (answers of queries, one a minute).
 GAUGES: Final[Mapping[str, tuple[str, str, str]]] = {
@@ -191,7 +192,8 @@ def log_time_ns(row: Mapping[str, str]) -> int:
 
 
 def _record(row: Mapping[str, str]) -> dict[str, Any]:
-    text = json.loads(row["Log"])["log"].rstrip("\n")
+    # One row carries the end of another behind its object; the object is what counts.
+    text = _DECODER.raw_decode(row["Log"])[0]["log"].rstrip("\n")
     level = _LEVEL.match(text)
     return {
         "timeUnixNano": str(log_time_ns(row)),
@@ -216,7 +218,7 @@ def _metrics(rows: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
         points = [
             {
                 "timeUnixNano": str(int(row["TimeStamp"]) * 1_000_000_000),
-                "asDouble": float(row[column]),
+                "asDouble": "NaN" if row[column] == "NaN" else float(row[column]),
                 "attributes": _attributes({"quantile": quantile} if quantile else {}),
             }
             for row in rows

@@ -23,10 +23,11 @@ def span_columns(rows: list[SpanRow]) -> Columns:
     return _table("spans", by_field | _owners(resources) | texts)
 
 
-def log_columns(rows: list[LogRow]) -> Columns:
-    """Return N log records as columns of the logs table."""
+def log_columns(rows: list[LogRow], first_ordinal: int) -> Columns:
+    """Return N log records as columns of the logs table, numbered from `first_ordinal` on."""
     by_field = dict(zip(LogRow._fields, zip(*rows, strict=True), strict=True))
-    return _table("logs", by_field | _owners(by_field.pop("resource")))
+    ordinals = range(first_ordinal, first_ordinal + len(rows))
+    return _table("logs", by_field | _owners(by_field.pop("resource")) | {"ordinal": ordinals})
 
 
 def join(parts: list[Columns]) -> Columns:

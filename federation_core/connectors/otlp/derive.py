@@ -39,6 +39,8 @@ HOLD_STEPS: Final = 60_000 // STEP_MS
 MAX_HELD: Final = 200_000
 #: Most sums that wait for their step; beyond it an import closes the older half.
 MAX_PENDING: Final = 200_000
+#: Samples of one stage of closing, at most (but for one step).
+STAGE_SAMPLES: Final = 500_000
 _STATE_VERSION: Final = 1
 FOREVER: Final = 2**62
 
@@ -102,15 +104,24 @@ class Derivation:
         """A step up to which an import must close to stay within its memory; None while there is room."""
         return self._spans.middle_step() if self._spans.pending > MAX_PENDING else None
 
-    def close(self, until_step: int, *, everything: bool = False) -> Iterator[Columns]:
-        """Close all steps up to `until_step` and yield the samples due.
+    def judge_orphans(self, until_step: int, *, everything: bool = False) -> None:
+        """Judge spans whose parent has not come as called from elsewhere, before their step closes.
 
-        A span still without its parent is judged as called from elsewhere: at once if its kind says so or
-        `everything` is to be closed, else once it has waited a minute.
+        At once if their kind says so or `everything` is to be closed, else once they have waited a minute.
         """
-        self._index.age(until_step * STEP_MS)
         for trace_id in list(self._held):
             self._settle(trace_id, partial(self._overdue, until_step, everything))
+
+    def stages(self, until_step: int) -> list[int]:
+        """Return steps to close one after the other, so that a long stretch is not one large batch of samples."""
+        live = sorted({*self._spans.live_steps(until_step).tolist(), *self._logs.live_steps(until_step).tolist()})
+        per_step = 1 + len(self._spans.keys) * (SPAN_WIDTH + 2) + len(self._logs.keys)
+        stride = max(1, STAGE_SAMPLES // per_step)
+        return [*live[stride - 1 : -1 : stride], until_step]
+
+    def close(self, until_step: int) -> Iterator[Columns]:
+        """Close all steps up to `until_step` and yield the samples due; the iterator must be used up."""
+        self._index.age(until_step * STEP_MS)
         for counters in (self._spans, self._logs):
             names = list(counters.keys)
             for steps, keys, rows in counters.close(until_step):

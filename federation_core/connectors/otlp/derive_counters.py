@@ -100,7 +100,7 @@ class Counters:
         codes, rows = self._codes[due], self._rows[due]
         self._codes, self._rows = self._codes[~due], self._rows[~due]
         self._admit(codes)
-        steps = self._live_steps(until_step)
+        steps = self.live_steps(until_step)
         if len(steps) and self.keys:
             yield from self._samples(steps, codes, rows)
         if self.closed_step is None or until_step > self.closed_step:
@@ -120,7 +120,7 @@ class Counters:
         np.minimum.at(self._first, keys, steps)
         np.maximum.at(self._last, keys, steps)
 
-    def _live_steps(self, until_step: int) -> Array:
+    def live_steps(self, until_step: int) -> Array:
         """Return the steps to write, ascending: those with telemetry in them or up to five minutes before."""
         after = -1 if self.closed_step is None else self.closed_step
         live: set[int] = set()

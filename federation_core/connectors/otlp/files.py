@@ -26,7 +26,7 @@ from federation_core.connectors.stores.segments import SegmentStore
 from federation_core.errors import InvalidRequest
 
 #: Rows gathered before they are committed; bounds memory and makes segments worth their file.
-SPILL_ROWS: Final = 50_000
+SPILL_ROWS: Final = 25_000
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 #: Files whose progress is remembered.
 MAX_FILES: Final = 10_000

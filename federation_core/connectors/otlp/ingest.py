@@ -68,6 +68,7 @@ class Ingest:
         self._logs: list[LogRow] = []
         self._ready: list[tuple[Table, Columns]] = []
         self._newest_ms = 0
+        self._next_ordinal = 0
         self._idle_checked_ms = 0
         span_segments = store.manifest.of("spans")
         stored_max_ns = max((s.max_ms for s in span_segments), default=0) * 1_000_000
@@ -77,6 +78,7 @@ class Ingest:
                 state = unpack(store.state)
                 self._derivation.load(state)
                 self.imported, self._newest_ms = state["imported"], state["newest_ms"]
+                self._next_ordinal = state["next_ordinal"]
             except (ValueError, KeyError, TypeError) as error:
                 raise StoreUnavailable(f"the derivation state of {store.path} cannot be read: {error}") from error
 
@@ -141,13 +143,12 @@ class Ingest:
         Raises StoreUnavailable: nothing was committed; what was gathered is kept, and the call may be repeated.
         """
         self._derive()
-        if watermark_ms is None:
-            self._close(step_of_ms(self._newest_ms), everything=True)
-        else:
-            self._close((watermark_ms - self._lag_ms) // STEP_MS)
-        self._commit()
-        self.store.maintain(self._newest_ms if watermark_ms is None else watermark_ms)
-        self._forget_idle(self._newest_ms if watermark_ms is None else watermark_ms)
+        now_ms = self._newest_ms if watermark_ms is None else watermark_ms
+        until_step = step_of_ms(now_ms) if watermark_ms is None else (now_ms - self._lag_ms) // STEP_MS
+        self._derivation.judge_orphans(until_step, everything=watermark_ms is None)
+        self._close(until_step)
+        self.store.maintain(now_ms)
+        self._forget_idle(now_ms)
 
     def spill(self) -> None:
         """Commit what was gathered without closing steps, unless memory demands it: more of an import follows.
@@ -156,9 +157,11 @@ class Ingest:
         """
         self._derive()
         step = self._derivation.crowded_step
-        if step is not None:
+        if step is None:
+            self._commit()
+        else:
+            self._derivation.judge_orphans(step)
             self._close(step)
-        self._commit()
         self.store.maintain(self._newest_ms)
 
     def _derive(self) -> None:
@@ -176,7 +179,8 @@ class Ingest:
         if self._logs:
             logs, self._logs = self._logs, []
             self._derivation.add_logs(logs)
-            columns = log_columns(logs)
+            columns = log_columns(logs, self._next_ordinal)
+            self._next_ordinal += len(logs)
             self._ready.append(("logs", columns))
             self._note(-(-columns["t_ns"] // 1_000_000), steps)
         if len(self._samples):
@@ -190,9 +194,11 @@ class Ingest:
         steps.update(np.unique(-(-times_ms // STEP_MS)).tolist())
         self._newest_ms = max(self._newest_ms, int(times_ms.max()))
 
-    def _close(self, until_step: int, *, everything: bool = False) -> None:
-        for columns in self._derivation.close(until_step, everything=everything):
-            self._ready.append(("samples", columns))
+    def _close(self, until_step: int) -> None:
+        """Close steps and commit, in as many stages as memory demands."""
+        for step in self._derivation.stages(until_step):
+            self._ready.extend(("samples", columns) for columns in self._derivation.close(step))
+            self._commit()
 
     def _commit(self) -> None:
         batches: dict[Table, Columns] = {}
@@ -200,7 +206,11 @@ class Ingest:
             parts = [columns for name, columns in self._ready if name == table]
             if parts:
                 batches[table] = join(parts)
-        state = self._derivation.dump() | {"imported": self.imported, "newest_ms": self._newest_ms}
+        state = self._derivation.dump() | {
+            "imported": self.imported,
+            "newest_ms": self._newest_ms,
+            "next_ordinal": self._next_ordinal,
+        }
         self.store.append(batches, pack(state))
         self._ready.clear()
 

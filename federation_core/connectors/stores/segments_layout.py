@@ -54,6 +54,7 @@ COLUMNS: Final[Mapping[Table, Mapping[str, str]]] = {
     },
     "logs": {
         "t_ns": "BIGINT",
+        "ordinal": "BIGINT",  # order of arrival in this store; tells records of one nanosecond apart
         "service": "VARCHAR",
         "namespace": "VARCHAR",
         "pod": "VARCHAR",
@@ -79,7 +80,7 @@ COLUMNS: Final[Mapping[Table, Mapping[str, str]]] = {
 #: The order of rows within a segment, so that Parquet's row-group statistics prune the usual look-up.
 ORDER: Final[Mapping[Table, str]] = {
     "spans": "trace_id, start_ns",
-    "logs": "t_ns",
+    "logs": "t_ns, ordinal",
     "samples": "series_id, t_ms",
     "series": "series_id",
 }

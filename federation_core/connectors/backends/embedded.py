@@ -1,0 +1,91 @@
+"""The embedded store as a backend: all signals of one cluster from a folder of Parquet segments.
+
+Rule: this is the contract's executable example. It has no engine of its own (`pushes_down` is empty), so the worker
+evaluates beside it. Configured as `{kind: embedded, path: DIR}`; DIR may appear later than the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from federation_core.config import Backend, Cluster
+from federation_core.connectors import Connector, Fetched, Inventory
+from federation_core.connectors.backends import embedded_inventory, embedded_logs, embedded_metrics, embedded_traces
+from federation_core.connectors.stores.segments import wall_clock_ms
+from federation_core.connectors.stores.segments_read import SegmentReader, reader_of
+from federation_core.errors import ClusterError, InvalidConfig
+from federation_core.plan import Leaf
+from federation_core.query import Deadline
+from federation_core.tenancy import Limits, Scope
+
+#: (store, leaf, what the tenant may use, check of the deadline) → answer.
+Fetch = Callable[[SegmentReader, Leaf, Limits, Callable[[], None]], Fetched]
+_FETCH: Mapping[str, Fetch] = {
+    "metrics": embedded_metrics.fetch,
+    "traces": embedded_traces.fetch,
+    "logs": embedded_logs.fetch,
+}
+
+
+class Embedded:
+    """One signal of one cluster from its embedded store; safe to use from several threads."""
+
+    kind = "embedded"
+    pushes_down: frozenset[str] = frozenset()
+
+    def __init__(
+        self, cluster: str, signal: str, path: Path, clock_ms: Callable[[], int] = wall_clock_ms
+    ) -> None:
+        self._cluster, self._signal, self._clock_ms = cluster, signal, clock_ms
+        self._reader = reader_of(path)
+
+    def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
+        """Answer one leaf of this connector's signal.
+
+        Metrics: raw samples of a matrix selector. Traces: the part of one trace, or the traces found. Logs: entries.
+
+        Raises Unreachable: there is no store. TimedOut: the deadline passed. Malformed: the store is damaged.
+        """
+        answer = _FETCH[self._signal]
+
+        def check() -> None:
+            deadline.check(self._clock_ms(), self._cluster)
+
+        check()
+        try:
+            return answer(self._reader, leaf, scope.limits, check)
+        except ClusterError as error:
+            raise self._named(error) from error
+
+    def inventory(self, deadline: Deadline) -> Inventory:
+        """List services with their pods, metric and label names, and the time the store spans."""
+        deadline.check(self._clock_ms(), self._cluster)
+        try:
+            return embedded_inventory.take(self._reader)
+        except ClusterError as error:
+            raise self._named(error) from error
+
+    def ping(self, deadline: Deadline) -> None:
+        """Return if the store can be read; raise Unreachable or Malformed otherwise."""
+        deadline.check(self._clock_ms(), self._cluster)
+        try:
+            self._reader.manifest()
+        except ClusterError as error:
+            raise self._named(error) from error
+
+    def _named(self, error: ClusterError) -> ClusterError:
+        """Return the error with the cluster it belongs to."""
+        return type(error)(error.message, **{**error.details, "cluster": self._cluster})
+
+
+def connect(cluster: Cluster, backend: Backend) -> Connector:
+    """Open the embedded store of a cluster for one signal.
+
+    Raises InvalidConfig: the backend has no path, or a signal that the store does not hold.
+    """
+    if not backend.path:
+        raise InvalidConfig(f"{backend.origin}: an embedded backend needs `path`, the folder of its store")
+    if backend.signal not in {*_FETCH, "inventory"}:
+        raise InvalidConfig(f"{backend.origin}: an embedded store holds no {backend.signal}")
+    return Embedded(cluster.name, backend.signal, Path(backend.path))
