@@ -74,7 +74,7 @@ def every(step_ms: int, values: Iterable[float | None], start_ms: int = 0) -> li
 
 
 def scope_of(clusters: Iterable[str], limits: Limits | None = None) -> Scope:
-    return Scope("tenant", {name: () for name in clusters}, limits=limits or Limits())
+    return Scope("tenant", dict.fromkeys(clusters, ()), limits=limits or Limits())
 
 
 def query_of(text: str, time_range: TimeRange) -> Query:

@@ -53,10 +53,9 @@ def apply_binary(node: Binary, left: Frame, right: Frame) -> Frame:
 def _operate(node: Binary, left: Floats, right: Floats, filtered: Floats) -> tuple[Floats, Bools]:
     """Return the operator's values and which of them a filter keeps; `filtered` are the values it keeps."""
     shape = np.broadcast_shapes(left.shape, right.shape)
-    with np.errstate(all="ignore"):
-        if node.operator not in COMPARISONS:
-            return _ARITHMETIC[node.operator](left, right), np.ones(shape, dtype=np.bool_)
-        holds = _COMPARISON[node.operator](left, right)
+    if node.operator not in COMPARISONS:
+        return _ARITHMETIC[node.operator](left, right), np.ones(shape, dtype=np.bool_)
+    holds = _COMPARISON[node.operator](left, right)
     if node.returns_bool:
         return holds.astype(np.float64), np.ones(shape, dtype=np.bool_)
     return filtered, holds

@@ -50,8 +50,7 @@ def extrapolate(windows: Windows, *, is_counter: bool, per_second: bool) -> Fram
     to_start = np.where(to_start >= near, distance / 2, to_start)
     if is_counter:
         rising = (change > 0) & (values[first] >= 0)
-        with np.errstate(all="ignore"):
-            to_zero = np.where(rising, sampled * (values[first] / change), to_start)
+        to_zero = np.where(rising, sampled * (values[first] / change), to_start)
         to_start = np.where(to_zero < to_start, to_zero, to_start)
     to_end = np.where(to_end >= near, distance / 2, to_end)
     factor = (sampled + to_start + to_end) / sampled

@@ -124,25 +124,24 @@ def _quantiles(buckets: Buckets, wanted: Floats, warn: Warn) -> Floats:
     """Return the quantiles, G × T, for one wanted quantile per step."""
     used, bounds = buckets.used, buckets.bounds
     last = np.maximum(used - 1, 0)
-    with np.errstate(all="ignore"):
-        counts = _rising(buckets, warn)
-        observations = _at(counts, last)
-        rank = wanted * observations
-        # The first bucket that reaches the rank; the last one takes what none before it reached.
-        below = (np.arange(len(counts))[:, None, None] < last) & ~(counts >= rank)
-        reached = np.cumprod(below, axis=0).sum(axis=0)
-        before = np.maximum(reached - 1, 0)
-        first_bucket = reached == 0
-        start = np.where(first_bucket, 0.0, _at(bounds, before))
-        under = np.where(first_bucket, 0.0, _at(counts, before))
-        end = _at(bounds, reached)
-        value = start + (end - start) * ((rank - under) / (_at(counts, reached) - under))
-        value = np.where(first_bucket & (end <= 0), end, value)
-        value = np.where(reached == last, _at(bounds, np.maximum(last - 1, 0)), value)
-        value = np.where((used < 2) | (observations == 0) | np.isnan(observations), np.nan, value)
-        value = np.where(np.isposinf(_at(bounds, last)), value, np.nan)
-        value = np.where(wanted < 0, -np.inf, np.where(wanted > 1, np.inf, value))
-        return np.where(np.isnan(wanted), np.nan, value)
+    counts = _rising(buckets, warn)
+    observations = _at(counts, last)
+    rank = wanted * observations
+    # The first bucket that reaches the rank; the last one takes what none before it reached.
+    below = (np.arange(len(counts))[:, None, None] < last) & ~(counts >= rank)
+    reached = np.cumprod(below, axis=0).sum(axis=0)
+    before = np.maximum(reached - 1, 0)
+    first_bucket = reached == 0
+    start = np.where(first_bucket, 0.0, _at(bounds, before))
+    under = np.where(first_bucket, 0.0, _at(counts, before))
+    end = _at(bounds, reached)
+    value = start + (end - start) * ((rank - under) / (_at(counts, reached) - under))
+    value = np.where(first_bucket & (end <= 0), end, value)
+    value = np.where(reached == last, _at(bounds, np.maximum(last - 1, 0)), value)
+    value = np.where((used < 2) | (observations == 0) | np.isnan(observations), np.nan, value)
+    value = np.where(np.isposinf(_at(bounds, last)), value, np.nan)
+    value = np.where(wanted < 0, -np.inf, np.where(wanted > 1, np.inf, value))
+    return np.where(np.isnan(wanted), np.nan, value)
 
 
 def _at(cube: Floats, place: Ints) -> Floats:

@@ -1,4 +1,4 @@
-"""Prometheus' own PromQL scripts: every eval in our subset gives the expected answer, the others are refused by name."""
+"""Prometheus' own PromQL scripts: what is in our subset gives the expected answer, the rest is refused by name."""
 
 from __future__ import annotations
 
