@@ -115,7 +115,7 @@ def evaluate_one(text: str, store: Sequence[Series], time_range: TimeRange) -> P
         found = [row for row in store if span.selector.matches(row[0])]
         samples.keep(span, Fetched(SampleColumns.of(found).sorted_by_labels()))
     if isinstance(expr, MatrixSelector):
-        return samples.windows(expr, grid).columns
+        return samples.windows(expr, grid).samples_at(0)
     return evaluate(expr, grid, samples)[0].sorted_by_labels()
 
 

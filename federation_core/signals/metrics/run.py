@@ -55,7 +55,7 @@ def _pushed(connector: Connector, leaf: Leaf, shard: Shard, deadline: Deadline) 
 
 def _answer(expr: Expr, grid: Grid, store: SampleStore) -> tuple[Payload, tuple[str, ...]]:
     if isinstance(expr, MatrixSelector):
-        return store.windows(expr, grid).columns, ()
+        return store.windows(expr, grid).samples_at(0), ()
     return evaluate(expr, grid, store)
 
 

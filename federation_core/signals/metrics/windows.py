@@ -32,6 +32,15 @@ class Windows:
         """Samples per window, S × T."""
         return self.end - self.first
 
+    def samples_at(self, step: int) -> SampleColumns:
+        """Return the samples that one step sees; series without any are left out."""
+        spans = zip(self.columns.labels, self.first[:, step].tolist(), self.end[:, step].tolist(), strict=True)
+        return SampleColumns.of(
+            (labels, self.columns.t_ms[first:end], self.columns.values[first:end])
+            for labels, first, end in spans
+            if first < end
+        )
+
     def holding(self, at_least: int) -> WindowList:
         """List the windows with at least so many samples."""
         chosen = self.counts >= at_least
