@@ -13,12 +13,12 @@ from webapp.cli.demo import span_attributes, wording
 from webapp.cli.demo.incidents import Conditions
 from webapp.cli.demo.journeys import TOPICS, Call, Topic
 from webapp.cli.demo.landscape import Deployment, Pod
-from webapp.cli.demo.services import Service
+from webapp.cli.demo.services import SERVICES, Service
 from webapp.cli.demo.telemetry import Batch, Json, attribute
 
 _NS_PER_MS: Final = 1_000_000
 # Numbers of OTLP's enumeration SpanKind.
-_SERVER, _CLIENT, _PRODUCER, _CONSUMER = 2, 3, 4, 5
+_INTERNAL, _SERVER, _CLIENT, _PRODUCER, _CONSUMER = 1, 2, 3, 4, 5
 # The share of calls that fail by themselves on a good day.
 _FAILS: Final = 0.0015
 # The way between two pods, one direction, measured as half of client span minus server span.
@@ -74,6 +74,8 @@ class Walk:
         if status == 200:
             at_ns, status, reason = self._call_others(pod, span_id, call, at_ns)
         end_ns = at_ns + own_ns * 7 // 10
+        if status == 200 and call.service in wording.WORK:
+            self._work(pod, span_id, end_ns - own_ns * 3 // 5, end_ns - own_ns // 10)
         topic = TOPICS.get(call.service)
         if topic is not None and status == 200:
             self._send(pod, span_id, topic, end_ns - own_ns // 5)
@@ -118,7 +120,7 @@ class Walk:
                 at_ns = end_ns + 50_000 + int(random.random() * 300_000)
                 if not bad:
                     continue
-                if self._pod(other.service).service.optional:
+                if SERVICES[other.service].optional:
                     self._log(pod, "WARN", wording.WITHOUT, span_id, end_ns, callee=other.service)
                     continue
                 self._log(
@@ -144,6 +146,19 @@ class Walk:
             "name": f"{span_attributes.STORE_VERBS[store]} {pod.service.name}",
             "kind": _CLIENT,
             "attributes": span_attributes.of_store(store, pod.service.name),
+            "status": _UNSET,
+        }
+        self._batch.span(pod, span, start_ns, end_ns)
+
+    def _work(self, pod: Pod, parent_id: str, start_ns: int, end_ns: int) -> None:
+        """Leave the internal span of what a service does with the answers it has."""
+        span: Json = {
+            "traceId": self._trace_id,
+            "spanId": self._new_span_id(),
+            "parentSpanId": parent_id,
+            "name": wording.WORK[pod.service.name],
+            "kind": _INTERNAL,
+            "attributes": [],
             "status": _UNSET,
         }
         self._batch.span(pod, span, start_ns, end_ns)

@@ -69,6 +69,13 @@ WARN: Final[dict[str, str]] = {
     "marketplace-orders": "marketplace answered late: {ms} ms",
     "payments": "card of {customer} needs a second confirmation",
 }
+# The internal span of services that work on what they were answered.
+WORK: Final[dict[str, str]] = {
+    "catalog": "put item together",
+    "search": "rank candidates",
+    "checkout": "confirm basket",
+    "express-checkout": "confirm basket",
+}
 REFUSED: Final = "wrong password for {customer}"
 WITHOUT: Final = "{callee} did not answer, going on without it"
 CALL_FAILED: Final = "call to {callee} failed with status {status}"

@@ -130,6 +130,20 @@ def test_log_records_of_a_request_name_a_span_of_their_pod(two_hours: Emitted) -
         assert span["resource"] == record["resource"]
 
 
+def test_there_are_spans_of_every_kind(two_hours: Emitted) -> None:
+    assert {span["kind"] for span in two_hours.spans} == {1, 2, 3, 4, 5}
+
+
+def test_internal_and_client_spans_lie_within_the_span_of_their_service(two_hours: Emitted) -> None:
+    spans = two_hours.by_id()
+    for span in two_hours.spans:
+        if span["kind"] in (1, 3, 4):
+            parent = spans[span["traceId"], span["parentSpanId"]]
+            assert parent["resource"] == span["resource"]
+            assert int(parent["startTimeUnixNano"]) <= int(span["startTimeUnixNano"])
+            assert int(span["endTimeUnixNano"]) <= int(parent["endTimeUnixNano"])
+
+
 def test_consumers_link_to_the_span_that_sent_the_message(two_hours: Emitted) -> None:
     spans = two_hours.by_id()
     consumers = [span for span in two_hours.spans if span["kind"] == 5]
