@@ -20,7 +20,7 @@ from federation_core.plan import Leaf, Plan, Shard
 from federation_core.query import Deadline, Query, cluster_deadline_ms
 from federation_core.signals import SignalKind, kind_named
 from federation_core.tenancy import Scope
-from federation_core.topology.routing import route
+from federation_core.topology.routing import route, without_worker
 
 Clock = Callable[[], int]
 
@@ -40,20 +40,25 @@ def plan(
     """
     kind = kind_named(query.signal)
     expr = kind.parse(query.text)
-    chosen = route(query, scope, clusters, served, now_ms)
-    split = kind.split(expr, query, [cluster.name for cluster in chosen.clusters])
+    routed = route(query, scope, clusters, now_ms)
+    # Split over every cluster asked, with a worker or not: where a cluster's share folds away (a constant, a
+    # selector that rejects it) the cluster is not missing, even if nobody could ask it.
+    split = kind.split(expr, query, [cluster.name for cluster in routed.clusters])
+    asked = [cluster for cluster in routed.clusters if cluster.name in split.leaves]
     deadline_ms = cluster_deadline_ms(now_ms, query.timeout_ms)
     shards = tuple(
         Shard(
             query_id=query_id,
-            cluster_name=name,
+            cluster_name=cluster.name,
             signal=query.signal,
-            leaves=_enforced(kind, split.leaves[name], scope, name),
-            scope=scope.restricted_to(name),
+            leaves=_enforced(kind, split.leaves[cluster.name], scope, cluster.name),
+            scope=scope.restricted_to(cluster.name),
             deadline_ms=deadline_ms,
         )
-        for name in sorted(split.leaves)
+        for cluster in asked
+        if cluster.name in served
     )
+    unserved = tuple(without_worker(cluster) for cluster in asked if cluster.name not in served)
     folded = tuple(ClusterVerdict(name, Verdict.PRUNED, reason) for name, reason in split.pruned.items())
     return Plan(
         query_id=query_id,
@@ -61,7 +66,7 @@ def plan(
         fingerprint=fingerprint(query, kind.print(expr), scope),
         shards=shards,
         root=split.root,
-        left_out=Coverage.of(chosen.left_out + folded).clusters,
+        left_out=Coverage.of(routed.left_out + unserved + folded).clusters,
         notes=split.notes,
         created_ms=now_ms,
         deadline_ms=now_ms + query.timeout_ms,

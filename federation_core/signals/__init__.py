@@ -58,9 +58,7 @@ class SignalKind:
     map_selectors: Callable[[Any, Callable[[Selector], Selector]], Any]
     split: Callable[[Any, Query, Sequence[str]], Split]
     run: Callable[[Connector, Shard, Deadline], Mapping[str, Fetched]]
-    merge: Callable[
-        [str, Query, Mapping[str, Mapping[str, Any]], Sequence[str]], tuple[Any, tuple[str, ...]]
-    ]
+    merge: Callable[[str, Query, Mapping[str, Mapping[str, Any]], Sequence[str]], tuple[Any, tuple[str, ...]]]
     redact: Callable[[Any, Scope, str], tuple[Any, int]]
     size: Callable[[Any], tuple[int, int]]
     encode: Callable[[Any], bytes]

@@ -6,7 +6,7 @@ and no cluster of the tenant disappears without a row in the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from federation_core.config import Cluster
@@ -19,14 +19,14 @@ from federation_core.times import format_duration
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The clusters to ask, in order of name, and a verdict for each cluster of the scope that is not asked."""
+    """The clusters the question is for, in order of name, and a verdict for each other cluster of the scope."""
 
     clusters: tuple[Cluster, ...]
     left_out: tuple[ClusterVerdict, ...]
 
 
-def route(query: Query, scope: Scope, clusters: Sequence[Cluster], served: Collection[str], now_ms: int) -> Route:
-    """Choose the clusters of a query; `served` names those whose queue a living worker consumes.
+def route(query: Query, scope: Scope, clusters: Sequence[Cluster], now_ms: int) -> Route:
+    """Choose the clusters of a query.
 
     Raises InvalidRequest: an unknown cluster or environment. ScopeViolation: a cluster outside the scope is
     asked for by name, or nothing is left of the scope.
@@ -42,16 +42,18 @@ def route(query: Query, scope: Scope, clusters: Sequence[Cluster], served: Colle
         reason = _why_pruned(query, cluster, now_ms)
         if reason:
             left_out.append(ClusterVerdict(cluster.name, Verdict.PRUNED, reason))
-        elif cluster.name not in served:
-            reason = f"no worker serves the queue {cluster.queue}"
-            error = Unserved(reason, cluster=cluster.name)
-            left_out.append(ClusterVerdict(cluster.name, Verdict.NO_WORKER, reason, error))
         else:
             chosen.append(cluster)
     if not chosen and not left_out:
         raise ScopeViolation("this token's scope holds no configured cluster")
     _require_some(query, chosen, left_out)
     return Route(tuple(chosen), tuple(left_out))
+
+
+def without_worker(cluster: Cluster) -> ClusterVerdict:
+    """Return the verdict of a cluster that should be asked and whose queue no living worker consumes."""
+    reason = f"no worker serves the queue {cluster.queue}"
+    return ClusterVerdict(cluster.name, Verdict.NO_WORKER, reason, Unserved(reason, cluster=cluster.name))
 
 
 def _require_known(query: Query, clusters: Sequence[Cluster]) -> None:

@@ -1,0 +1,231 @@
+"""Plan, run a shard, combine: the ledger is true whatever the clusters do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from federation_core.config import Backend, Cluster
+from federation_core.connectors import Fetched, Inventory
+from federation_core.errors import (
+    CoverageTooLow,
+    InternalError,
+    QueryExecutionError,
+    QuerySyntaxError,
+    QueryTimeout,
+    Rejected,
+    TimedOut,
+    Unreachable,
+)
+from federation_core.federate import combine, fingerprint, plan, run_shard
+from federation_core.labels import Matcher, MatchOp
+from federation_core.outcome import Partial, Result, Verdict
+from federation_core.plan import Leaf, Plan
+from federation_core.query import Deadline, Query, Requirement, TimeRange
+from federation_core.tenancy import Scope
+from tests.support.sample_store import MemoryConnector, as_dict, every, series
+
+NOW = 600_000
+NAMES = ("app-prod", "dev", "prod", "shared-services", "stage", "test")
+CLUSTERS = [Cluster(name, "prod", (Backend("metrics", "memory", origin="t:1"),), retention_ms=10**15) for name in NAMES]
+SCOPE = Scope("team-a", dict.fromkeys(NAMES, ()))
+
+
+@dataclass
+class FailingConnector:
+    """Raises what it is given, whatever it is asked."""
+
+    error: Exception
+    kind: str = "failing"
+    pushes_down: frozenset[str] = field(default_factory=frozenset)
+
+    def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
+        raise self.error
+
+    def inventory(self, deadline: Deadline) -> Inventory:
+        raise self.error
+
+    def ping(self, deadline: Deadline) -> None:
+        raise self.error
+
+
+def store(value: float) -> MemoryConnector:
+    return MemoryConnector([series('x{pod="a"}', every(15_000, [value] * 41))])
+
+
+def planned(text: str = "sum(x)", require: str = "best_effort", served: Collection[str] = NAMES) -> Plan:
+    query = Query("metrics", text, TimeRange(NOW, NOW), "team-a", requirement=Requirement.parse(require))
+    return plan(query, SCOPE, CLUSTERS, query_id="q-1", served=served, now_ms=NOW)
+
+
+def answer(
+    failures: Mapping[str, Exception | None] = {}, served: Collection[str] = NAMES, require: str = "best_effort"
+) -> Result:
+    """Ask six clusters that hold 1, 10, 100, …; a failure of None is silence."""
+    made = planned(require=require, served=served)
+    partials: dict[str, Partial] = {}
+    for shard in made.shards:
+        name = shard.cluster_name
+        connector = store(10.0 ** NAMES.index(name))
+        if name in failures:
+            error = failures[name]
+            if error is not None:
+                partials[name] = run_shard(shard, FailingConnector(error), lambda: NOW)
+        else:
+            partials[name] = run_shard(shard, connector, lambda: NOW)
+    return combine(made, partials, served)
+
+
+def total(result: Result) -> float:
+    ((_, values),) = as_dict(result.payload).items()
+    return values[NOW]
+
+
+def verdicts(result: Result) -> dict[str, Verdict]:
+    return {row.cluster: row.verdict for row in result.coverage.clusters}
+
+
+def test_an_answer_of_all_clusters_is_complete_and_whole() -> None:
+    result = answer()
+    assert (result.status, total(result), result.warnings) == ("complete", 111_111.0, ())
+    assert set(verdicts(result).values()) == {Verdict.OK}
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (None, Verdict.TIMED_OUT),
+        (TimedOut("late"), Verdict.TIMED_OUT),
+        (Unreachable("refused"), Verdict.FAILED),
+        (Rejected("slow down", retry_after_s=2), Verdict.THROTTLED),
+    ],
+)
+def test_a_cluster_at_fault_is_named_and_costs_only_its_own_share(error: Exception | None, verdict: Verdict) -> None:
+    result = answer({"stage": error})
+    assert (result.status, total(result)) == ("partial", 111_111.0 - 10_000.0)
+    assert verdicts(result)["stage"] is verdict
+    assert result.coverage.header() == "5/6;missing=stage"
+    assert any("stage" in warning for warning in result.warnings)
+
+
+def test_a_bug_in_one_worker_costs_that_clusters_share_and_tells_nothing_of_its_inside() -> None:
+    result = answer({"stage": ZeroDivisionError("secret detail")})
+    assert (result.status, total(result)) == ("partial", 111_111.0 - 10_000.0)
+    (row,) = result.coverage.missing
+    assert (row.cluster, row.verdict) == ("stage", Verdict.FAILED)
+    assert isinstance(row.error, InternalError)
+    assert "secret detail" not in json.dumps(row.to_wire())
+
+
+def test_an_execution_error_of_one_engine_is_the_querys_error_whoever_else_answered() -> None:
+    result = answer({"stage": QueryExecutionError("many-to-many matching", cluster="stage")})
+    assert result.status == "failed"
+    assert isinstance(result.error, QueryExecutionError)
+
+
+def test_a_cluster_whose_worker_is_gone_when_planned_is_not_sent_anything_and_is_missing() -> None:
+    served = [name for name in NAMES if name != "stage"]
+    assert "stage" not in [shard.cluster_name for shard in planned(served=served).shards]
+    result = answer(served=served)
+    assert (result.status, verdicts(result)["stage"]) == ("partial", Verdict.NO_WORKER)
+
+
+def test_a_worker_lost_while_the_query_ran_is_told_from_a_slow_one() -> None:
+    made = planned()
+    partials = {s.cluster_name: run_shard(s, store(1), lambda: NOW) for s in made.shards if s.cluster_name != "stage"}
+    gone = combine(made, partials, set(NAMES) - {"stage"})
+    assert verdicts(gone)["stage"] is Verdict.NO_WORKER
+    slow = combine(made, partials, NAMES)
+    assert verdicts(slow)["stage"] is Verdict.TIMED_OUT
+
+
+def test_no_cluster_answering_is_never_an_empty_answer() -> None:
+    silent = answer(dict.fromkeys(NAMES))
+    assert isinstance(silent.error, QueryTimeout)
+    broken = answer({name: Unreachable("refused") for name in NAMES})
+    assert isinstance(broken.error, CoverageTooLow)
+    unserved = answer(served=())
+    assert isinstance(unserved.error, CoverageTooLow)
+    assert set(unserved.error.clusters) == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("require", "status"),
+    [
+        ("best_effort", "partial"),
+        ("all", "failed"),
+        ("quorum:5", "partial"),
+        ("quorum:6", "failed"),
+        ("critical:prod", "partial"),
+        ("critical:stage", "failed"),
+    ],
+)
+def test_a_requirement_decides_whether_a_part_is_good_enough(require: str, status: str) -> None:
+    result = answer({"stage": None}, require=require)
+    assert result.status == status
+    if status == "failed":
+        assert isinstance(result.error, CoverageTooLow)
+        assert "stage" in result.error.clusters
+
+
+def test_a_shard_that_is_late_already_is_not_run() -> None:
+    (shard, *_) = planned().shards
+    connector = store(1)
+    partial = run_shard(shard, connector, lambda: shard.deadline_ms)
+    assert isinstance(partial.error, TimedOut)
+    assert connector.asked == []
+
+
+def test_a_constant_is_answered_with_no_cluster_up() -> None:
+    made = planned("1 + 1", served=())
+    assert made.shards == ()
+    result = combine(made, {}, ())
+    assert result.payload is not None
+    assert result.payload.values.tolist() == [[2.0]]
+
+
+def test_a_constant_needs_no_cluster_so_none_is_missing() -> None:
+    assert combine(planned("1 + 1", served=()), {}, ()).status == "complete"
+
+
+def test_a_selector_that_rejects_an_unserved_cluster_does_not_miss_it() -> None:
+    served = [name for name in NAMES if name != "stage"]
+    made = planned('x{cluster="prod"}', served=served)
+    partials = {s.cluster_name: run_shard(s, store(1), lambda: NOW) for s in made.shards}
+    result = combine(made, partials, served)
+    assert (result.status, verdicts(result)["stage"]) == ("complete", Verdict.PRUNED)
+
+
+def test_text_that_does_not_parse_sends_nothing() -> None:
+    with pytest.raises(QuerySyntaxError):
+        planned("sum(")
+
+
+def test_a_plan_survives_the_wire_and_prints_itself() -> None:
+    made = planned("sum by (cluster) (rate(x[5m]))")
+    back = Plan.from_wire(json.loads(json.dumps(made.to_wire())))
+    assert back.explain() == made.explain()
+    assert [row["cluster"] for row in made.explain()["shards"]] == list(NAMES)
+    assert made.notes
+
+
+def test_equal_questions_of_one_scope_have_one_fingerprint_and_all_others_differ() -> None:
+    def digest(text: str = "sum(x)", end_ms: int = NOW, scope: Scope = SCOPE, **given: object) -> str:
+        query = Query("metrics", text, TimeRange(NOW, end_ms), "team-a", **given)  # type: ignore[arg-type]
+        return fingerprint(query, text, scope)
+
+    narrowed = Scope("team-a", {**SCOPE.allowed, "prod": (Matcher("namespace", MatchOp.EQ, "a"),)})
+    same = {digest(), digest()}
+    different = {
+        digest("sum(y)"),
+        digest(end_ms=NOW + 1),
+        digest(scope=narrowed),
+        digest(clusters=("prod",)),
+        digest(limit=5),
+        digest(requirement=Requirement.parse("all")),
+    }
+    assert len(same) == 1
+    assert len(same | different) == 7
