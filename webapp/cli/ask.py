@@ -80,8 +80,8 @@ def _print_or_refuse(reply: Reply, as_json: bool, show: Callable[[], None], said
     if as_json:
         click.echo(reply.body.rstrip())
     if not reply.ok:
-        if said is not None and reply.json.get("coverage"):
-            ledger.show({**reply.json, "status": "failed"}, said)
+        if said is not None:
+            ledger.show(reply.json, said)
         raise reply.refusal()
     if not as_json:
         show()

@@ -66,9 +66,11 @@ class Reply:
         """Say in words what a problem document (RFC 9457) says, with the exit code it stands for."""
         problem = self.json
         text = str(problem.get("detail") or problem.get("title") or f"status {self.status}")
-        for line in map(_fault, problem.get("errors") or ()):
-            if line and line not in text:
-                text += f"\n  {line}"
+        for fault in problem.get("errors") or ():
+            if isinstance(fault, dict) and fault.get("expected"):
+                text += f"\n  {fault.get('field', '')}: give {fault['expected']}"
+            elif isinstance(fault, dict) and str(fault.get("detail", "")) not in text:
+                text += f"\n  {fault.get('field', '')}: {fault['detail']}"
         return WrongQuestion(text) if self.status in _BAD_QUESTION else NoAnswer(text)
 
 
@@ -129,17 +131,6 @@ class Api:
             raise NoAnswer(f"{self._server}: {exc}") from None
         retry_after = response.headers.get("Retry-After", "")
         return Reply(response.status_code, response.content, float(retry_after) if retry_after.isdigit() else 0.0)
-
-
-def _fault(error: Any) -> str:
-    """Return one entry of a problem's `errors` in words: what is wrong, and what would be right."""
-    if not isinstance(error, dict):
-        return str(error)
-    field = f"{error['field']}: " if error.get("field") else ""
-    if error.get("expected"):
-        return f"{field}expected {error['expected']}"
-    said = error.get("message") or error.get("detail")
-    return f"{field}{said}" if said else ""
 
 
 def _unreachable(server: str, exc: requests.ConnectionError) -> str:

@@ -42,19 +42,15 @@ def table(rows: list[Mapping[str, Any]]) -> Table:
 
 
 def show(answer: Mapping[str, Any], console: Console) -> int:
-    """Print the coverage and the warnings of an answer; return the exit code it deserves."""
+    """Print what an answer, or a refusal, rests on; return the exit code that an answer deserves."""
     coverage = answer.get("coverage") or {}
     rows = list(coverage.get("clusters") or ())
+    complete = bool(coverage.get("complete", True))
     if rows:
         console.print(table(rows))
-    asked, answered = coverage.get("asked") or (), coverage.get("answered") or ()
-    complete = bool(coverage.get("complete", True)) and answer.get("status", "complete") == "complete"
-    if rows:
         took = f" in {answer['elapsedMs']} ms" if answer.get("elapsedMs") is not None else ""
-        summary = f"{len(answered)} of {len(asked)} clusters answered{took}"
-        console.print(
-            Text(summary if complete else f"INCOMPLETE: {summary}", style="green" if complete else "bold red")
-        )
+        said = f"{len(coverage.get('answered') or ())} of {len(coverage.get('asked') or ())} clusters answered{took}"
+        console.print(Text(said, "green") if complete else Text(f"INCOMPLETE: {said}", "bold red"))
     for warning in answer.get("warnings") or ():
         console.print(Text.assemble(("warning: ", "yellow"), plain(warning)))
     return COMPLETE if complete else INCOMPLETE

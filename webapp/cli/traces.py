@@ -68,7 +68,7 @@ def show(answer: Mapping[str, Any], console: Console) -> None:
     for row in found:
         start_ms = int(row.get("startTimeUnixNano") or 0) / 1e6
         service = row.get("rootService")
-        root = f"{service}  {row.get('rootOperation') or ''}" if service else "(root not found)"
+        root = f"{service}  {row.get('rootOperation') or ''}" if service else "(root elsewhere)"
         table.add_row(
             plain(row.get("traceId", "")), moments.moment(start_ms, milliseconds=True), plain(root),
             moments.duration(int(row.get("durationNano") or 0)), str(row.get("spanCount", "")),

@@ -12,7 +12,7 @@ from webapp.cli import moments
 from webapp.cli.demo.incidents import incidents
 
 RATE: Final = "sum by (cluster) (rate(http_requests_total[5m]))"
-FAILED_PAYMENTS: Final = '{service="payments", level="ERROR"}'
+FAILED_PAYMENTS: Final = '{service="payments", level="error"}'
 _HOUR_MS: Final = 3_600_000
 
 
