@@ -21,7 +21,7 @@ from federation_core.query import Direction, TimeRange
 NS_PER_MS = 1_000_000
 _WIRE = "entries/1"
 
-Order = tuple[int, str, Labels, int, str]
+Order = tuple[int, str, Labels, int, str, Labels]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Entry:
 
     @property
     def order(self) -> Order:
-        """The sort key of `forward`; `backward` is its exact reverse."""
-        return (self.t_ns, self.cluster, self.labels, self.ordinal, self.line)
+        """The sort key of `forward`; `backward` is its exact reverse. Entries with equal keys are equal."""
+        return (self.t_ns, self.cluster, self.labels, self.ordinal, self.line, self.metadata)
 
 
 @dataclass(frozen=True, slots=True)
