@@ -169,7 +169,7 @@ class Stack:
             requirement=Requirement.parse(require),
             timeout_ms=timeout_ms,
         )
-        scope = Scope(tenant_id, {name: () for name in CLUSTERS})
+        scope = Scope(tenant_id, dict.fromkeys(CLUSTERS, ()))
         return federate.plan(
             query,
             scope,
@@ -195,8 +195,15 @@ def verdicts(result: Result) -> dict[str, str]:
 
 def total(result: Result) -> float:
     """Return the one value of a `sum(…)` answer; 0 where nothing is in it."""
-    values = result.payload.frame.values if result.payload is not None else []
+    values = result.payload.values if result.payload is not None else ()
     return float(values[0][0]) if len(values) else 0.0
+
+
+def facts(result: Result | None) -> tuple[Any, ...]:
+    """Return what two readings of one result must have in common."""
+    assert result is not None
+    rows = [(row.cluster, row.verdict.value, row.reason, row.elapsed_ms, row.stats) for row in result.coverage.clusters]
+    return result.query_id, result.status, total(result), rows, result.warnings, result.merge_ms
 
 
 def children(pid: int) -> list[int]:

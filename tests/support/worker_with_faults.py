@@ -1,6 +1,7 @@
 """A worker as in production whose backends can be made to misbehave, for tests: `python -m tests.support.… ROLE …`.
 
-The file named by TEST_FAULTS is read at every fetch: cluster → {"sleep_s": n} before answering, {"raise": text} a bug
+The file named by TEST_FAULTS is read at every fetch: cluster → {"hold": true} an answer that waits until the fault
+is taken back, {"sleep_s": n} one that comes late, {"raise": text} a bug
 instead of an answer, {"exit": true} the worker dies as by kill -9, {"write_garbage": true} its part is nonsense.
 """
 
@@ -53,6 +54,8 @@ class FaultyConnector:
         if fault.get("exit"):
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(fault.get("sleep_s", 0))
+        while fault_of(self.cluster).get("hold"):
+            time.sleep(0.01)
         if "raise" in fault:
             raise RuntimeError(fault["raise"])
         return self.real.fetch(leaf, scope, deadline)

@@ -15,7 +15,7 @@ def test_an_embedded_server_answers_only_with_its_password(tmp_path: Path) -> No
     url = server.start()
     try:
         assert connect(url).ping()
-        with pytest.raises(StoreUnavailable, match="refuses|not answer"), answering():
+        with pytest.raises(StoreUnavailable, match=r"refuses|not answer"), answering():
             connect("redis://127.0.0.1:" + url.rpartition(":")[2]).ping()
     finally:
         server.stop()

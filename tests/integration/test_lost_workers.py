@@ -1,0 +1,174 @@
+"""Workers that are not there, stop, or die: the job ends by its deadline and says who is missing."""
+
+import json
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from federation_core.connectors.stores.jobs import JobState
+from federation_core.connectors.stores.redis import connect
+from tests.support.stack import CLUSTERS, COUNTS, Stack, children, facts, kill, running, total, verdicts
+from workers import roles
+
+pytestmark = pytest.mark.heavy
+EVERYTHING = sum(COUNTS.values())
+OTHERS = tuple(name for name in CLUSTERS if name != "stage")
+STAGE = "cluster.stage"
+ALL_OK = dict.fromkeys(CLUSTERS, "ok")
+
+
+def test_a_cluster_without_a_worker_is_named_at_once(own_stack: Stack) -> None:
+    own_stack.start_merge()
+    own_stack.start_worker(OTHERS)
+    result = own_stack.ask(timeout_ms=30_000)
+    assert (result.status, verdicts(result)) == ("partial", {**ALL_OK, "stage": "no_worker"})
+    assert total(result) == EVERYTHING - COUNTS["stage"]
+
+
+def test_a_stopped_worker_is_missing_at_once_and_back_at_once(own_stack: Stack) -> None:
+    own_stack.start_merge()
+    own_stack.start_worker(OTHERS)
+    stage = own_stack.start_worker(("stage",))
+    assert own_stack.ask(timeout_ms=30_000).status == "complete"
+    stage.terminate()
+    stage.wait()
+    assert verdicts(own_stack.ask()) == {**ALL_OK, "stage": "no_worker"}
+    own_stack.start_worker(("stage",))
+    assert verdicts(own_stack.ask(timeout_ms=30_000)) == ALL_OK
+
+
+def test_a_frozen_worker_costs_its_cluster_at_the_deadline(own_stack: Stack) -> None:
+    own_stack.start_merge()
+    own_stack.start_worker(OTHERS)
+    stage = own_stack.start_worker(("stage",))
+    assert own_stack.ask(timeout_ms=30_000).status == "complete"
+    plan = own_stack.plan(timeout_ms=1_500)
+    os.kill(stage.pid, signal.SIGSTOP)
+    own_stack.dispatch.submit(plan)
+    result = own_stack.dispatch.wait(plan)
+    assert result is not None
+    assert verdicts(result) == {**ALL_OK, "stage": "timed_out"}
+    assert total(result) == EVERYTHING - COUNTS["stage"]
+
+
+def test_a_worker_killed_in_the_middle_of_a_task_is_no_worker_and_the_others_answer(own_stack: Stack) -> None:
+    own_stack.start_merge()
+    own_stack.start_worker(OTHERS)
+    stage = own_stack.start_worker(("stage",))
+    assert own_stack.ask(timeout_ms=30_000).status == "complete"
+    own_stack.break_clusters({"stage": {"exit": True}})
+    plan = own_stack.plan(timeout_ms=6_000)
+    own_stack.dispatch.submit(plan)
+    result = own_stack.dispatch.wait(plan)
+    assert stage.wait() == -signal.SIGKILL
+    assert result is not None
+    assert verdicts(result) == {**ALL_OK, "stage": "no_worker"}
+    assert total(result) == EVERYTHING - COUNTS["stage"]
+
+
+def test_without_a_merge_worker_the_waiter_settles_at_the_deadline(own_stack: Stack) -> None:
+    own_stack.start_worker()
+    own_stack.ask(timeout_ms=10_000)
+    result = own_stack.ask(timeout_ms=1_000)
+    assert (result.status, total(result), verdicts(result)) == ("complete", EVERYTHING, ALL_OK)
+
+
+def test_racing_settlers_agree_on_one_result(own_stack: Stack) -> None:
+    own_stack.start_worker()
+    own_stack.ask(timeout_ms=10_000)
+    for _ in range(20):
+        plan = own_stack.plan(timeout_ms=5_000)
+        own_stack.dispatch.submit(plan)
+        own_stack.until(lambda plan=plan: len(_parts(own_stack, plan.query_id)) >= 2)
+        with ThreadPoolExecutor(4) as pool:
+            results = list(pool.map(lambda _, i=plan.query_id: own_stack.dispatch.settle("acme", i), range(4)))
+        stored = own_stack.dispatch.result("acme", plan.query_id)
+        assert [facts(result) for result in results] == [facts(stored)] * 4
+
+
+def test_a_job_that_nobody_waits_for_is_reaped(own_stack: Stack) -> None:
+    own_stack.start_merge(with_beat=True)
+    own_stack.start_worker(OTHERS)
+    stage = own_stack.start_worker(("stage",))
+    own_stack.break_clusters({"stage": {"exit": True}})
+    plan = own_stack.plan(timeout_ms=2_000)
+    own_stack.dispatch.submit(plan)
+    stage.wait()
+    own_stack.until(lambda: own_stack.dispatch.jobs.job("acme", plan.query_id).state.final)
+    assert own_stack.dispatch.jobs.job("acme", plan.query_id).state in (JobState.PARTIAL, JobState.FAILED)
+
+
+def test_beat_as_a_process_of_its_own_reaps_too(own_stack: Stack) -> None:
+    own_stack.start(roles.beat_argv())
+    own_stack.start_merge()
+    own_stack.start_worker(("stage",))
+    own_stack.break_clusters({"stage": {"hold": True}})
+    plan = own_stack.plan(timeout_ms=500)
+    own_stack.dispatch.submit(plan)
+    own_stack.until(lambda: own_stack.dispatch.jobs.job("acme", plan.query_id).state.final)
+
+
+def test_a_task_that_is_delivered_twice_counts_once(own_stack: Stack) -> None:
+    own_stack.start_merge()
+    own_stack.start_worker()
+    assert own_stack.ask(timeout_ms=30_000).status == "complete"
+    own_stack.break_clusters({"stage": {"hold": True}})
+    plan = own_stack.plan(timeout_ms=30_000)
+    own_stack.dispatch.submit(plan)
+    client = connect(own_stack.url)
+
+    def unacknowledged() -> list[bytes]:
+        messages = (json.loads(held)[0] for held in client.hvals("unacked"))
+        return [json.dumps(m).encode() for m in messages if m["properties"]["delivery_info"]["routing_key"] == STAGE]
+
+    own_stack.until(lambda: len(unacknowledged()) == 1)
+    client.lpush(STAGE, *unacknowledged() * 2)
+    own_stack.break_clusters({})
+    result = own_stack.dispatch.wait(plan)
+    assert result is not None
+    assert (total(result), verdicts(result)) == (EVERYTHING, ALL_OK)
+    own_stack.until(lambda: client.llen(STAGE) == 0 and not unacknowledged())
+    assert own_stack.log().count('"message": "settled"') == 2
+    assert facts(own_stack.dispatch.result("acme", plan.query_id)) == facts(result)
+
+
+@pytest.mark.parametrize("role", ["cluster", "merge", "merge with beat", "beat"])
+def test_sigterm_ends_a_role_and_its_children(own_stack: Stack, role: str) -> None:
+    argv = {
+        "cluster": roles.cluster_worker_argv(CLUSTERS),
+        "merge": roles.merge_worker_argv(2),
+        "merge with beat": roles.merge_worker_argv(2, with_beat=True),
+        "beat": roles.beat_argv(),
+    }[role]
+    process = own_stack.start(argv)
+    own_stack.until(lambda: "ready" in own_stack.log() or "beat: Starting" in own_stack.log(), process)
+    born = children(process.pid)
+    assert len(born) == (2 if role.startswith("merge") else 0)
+    process.terminate()
+    assert process.wait(5) == 0
+    assert not any(running(child) for child in born)
+
+
+def test_sigterm_ends_a_worker_whose_backend_hangs(own_stack: Stack) -> None:
+    worker = own_stack.start_worker(("stage",))
+    own_stack.break_clusters({"stage": {"hold": True}})
+    plan = own_stack.plan(timeout_ms=20_000)
+    own_stack.dispatch.submit(plan)
+    own_stack.until(lambda: own_stack.dispatch.jobs.job("acme", plan.query_id).state is JobState.RUNNING)
+    worker.terminate()
+    assert worker.wait(5) == 0
+
+
+def test_kill_of_a_merge_worker_takes_its_children_with_it(own_stack: Stack) -> None:
+    merge = own_stack.start_merge()
+    own_stack.until(lambda: "ready" in own_stack.log(), merge)
+    born = children(merge.pid)
+    assert born
+    kill(merge)
+    own_stack.until(lambda: not any(running(child) for child in born))
+
+
+def _parts(stack: Stack, query_id: str) -> dict[str, bytes]:
+    return stack.dispatch.jobs.parts("acme", query_id, CLUSTERS)
