@@ -27,7 +27,9 @@ def serve(config: str | None, host: str, port: int | None, log: Path | None) -> 
     require_fit_for(settings, host)
     with Scratch() as scratch:
         try:
-            code = run(Run(settings, place, host, port, log, environment(), _say_ready), scratch)
+            code = run(
+                Run("Starting the stack …", settings, place, host, port, log, environment(), _say_ready), scratch
+            )
         except FederationError as exc:
             raise click.ClickException(exc.message) from None
     raise click.exceptions.Exit(code)

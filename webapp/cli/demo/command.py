@@ -36,7 +36,6 @@ def demo(once: bool, port: int | None, seed: int, log: Path | None) -> None:
         environ = commands.environment(environ, AUTH_ENABLED="false")
         _, settings = load_or_fail(str(config), environ=environ)
         feeder = Role("feeder", commands.python("webapp.cli.demo.feeder", str(folder), str(seed)), environ)
-        click.echo("Starting six clusters of a simulated shop …", err=True)
         started_s = time.monotonic()
 
         def show(url: str, journal: Path) -> int | None:
@@ -50,6 +49,7 @@ def demo(once: bool, port: int | None, seed: int, log: Path | None) -> None:
             return None
 
         wanted = Run(
+            "Starting six clusters of a simulated shop …",
             settings, config, "127.0.0.1", port, log, environ, show,
             companions=(feeder,), also=(folder / HISTORY_DONE).exists,
         )  # fmt: skip

@@ -46,8 +46,11 @@ class Stopping:
 class Run:
     """What to run and how to show it.
 
-    `once` is called with the address when all is ready: it returns an exit code to end with, or None to stay up.
+    `greeting` is said when the port is ours. `ready` is called with the address and the log's path when all is
+    ready: it returns an exit code to end with, or None to stay up. `also` says whether the companions are ready.
     """
+
+    greeting: str
 
     settings: Settings
     config: Path
@@ -74,6 +77,7 @@ def run(wanted: Run, scratch: Scratch) -> int:
         raise click.ClickException(f"--host: cannot listen on {wanted.host!r}: {exc.strerror}") from None
     if wanted.port is None and (taken := listener.getsockname()[1]) != 8080:
         click.echo(f"Port 8080 is in use; taking {taken}.", err=True)
+    click.echo(wanted.greeting, err=True)
     journal = Journal(wanted.log or scratch.path / LOG_NAME, _tell_error)
     stack = Stack(wanted.settings, wanted.config, listener, journal, scratch.path)
     try:
