@@ -127,7 +127,8 @@ def test_a_result_is_collected_by_another_process(stack: Stack) -> None:
     code = (
         "import os, sys; from federation_core.connectors.files import load; from workers.dispatch import Dispatch;"
         "from tests.support.stack import total;"
-        "d = Dispatch(load(os.environ)); d.jobs.wait('acme', sys.argv[1], 10); print(total(d.result('acme', sys.argv[1])))"
+        "d = Dispatch(load(os.environ)); d.jobs.wait('acme', sys.argv[1], 10);"
+        "print(total(d.result('acme', sys.argv[1])))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, plan.query_id],

@@ -36,6 +36,8 @@ __all__ = ["Job", "JobState", "Jobs", "Progress", "WorkerBeat", "wall_clock_ms"]
 
 #: A waiter blocks this long at a time, so that a link that hangs is noticed within a few seconds.
 _WAIT_SLICE_S = 1.0
+#: Redis 6.2 cuts a timeout to whole milliseconds and takes 0 for "for ever", so 1 ms is too close to it.
+_LEAST_WAIT_S = 0.002
 
 
 def wall_clock_ms() -> int:
@@ -210,7 +212,7 @@ class Jobs:
         with answering():
             while (left_s := until - time.monotonic()) > 0:
                 # Rotating a list of one element onto itself wakes us and leaves it for the next waiter.
-                if self._waiting.blmove(wake, wake, max(0.001, min(left_s, _WAIT_SLICE_S)), "LEFT", "RIGHT"):
+                if self._waiting.blmove(wake, wake, max(_LEAST_WAIT_S, min(left_s, _WAIT_SLICE_S)), "LEFT", "RIGHT"):
                     return True
             return bool(self._redis.exists(wake))
 

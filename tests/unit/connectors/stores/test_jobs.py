@@ -128,10 +128,10 @@ def test_a_result_needs_a_job(jobs: Jobs) -> None:
     assert jobs.result("acme", "nobody") is None
 
 
-def test_wait_says_that_time_is_up(jobs: Jobs) -> None:
+@pytest.mark.parametrize("timeout_s", [-1, 0, 0.0001, 0.001, 0.0019, 0.05])
+def test_wait_says_that_time_is_up(jobs: Jobs, timeout_s: float) -> None:
     jobs.create(plan_of())
-    assert not jobs.wait("acme", "q1", 0.05)
-    assert not jobs.wait("acme", "q1", 0)
+    assert not jobs.wait("acme", "q1", timeout_s)
 
 
 def test_wait_returns_at_once_after_the_result(jobs: Jobs) -> None:
