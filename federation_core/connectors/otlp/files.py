@@ -8,12 +8,14 @@ Source: opentelemetry-collector-contrib, "File Exporter" (JSON, one export reque
 
 from __future__ import annotations
 
+import gc
 import gzip
 import hashlib
 import io
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
@@ -55,18 +57,30 @@ def import_files(
     report = ingest.report
     report.total_bytes = sum(file.stat().st_size for file in files)
     before_bytes = 0
-    for file in files:
-        report.file = str(file)
-        _import_file(file, ingest, before_bytes, progress)
-        before_bytes += file.stat().st_size
-        report.bytes = before_bytes
-    report.file = ""
-    ingest.flush()
+    with _rare_collection():
+        for file in files:
+            report.file = str(file)
+            _import_file(file, ingest, before_bytes, progress)
+            before_bytes += file.stat().st_size
+            report.bytes = before_bytes
+        report.file = ""
+        ingest.flush()
     while store.maintain(store.manifest.newest_ms or 0):
         pass
     if progress is not None:
         progress(report)
     return report
+
+
+@contextmanager
+def _rare_collection() -> Iterator[None]:
+    """Collect cycles rarely: decoded JSON has none, and looking for them costs a quarter of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(1_000_000, 10, 10)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _import_file(path: Path, ingest: Ingest, before_bytes: int, progress: Progress | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -35,6 +36,8 @@ def camelise(value: Any) -> Any:
     return [camelise(item) for item in value] if isinstance(value, list) else value
 
 
+# A trace's spans and logs stand close together, so the last few thousand ids answer for most of a file.
+@lru_cache(maxsize=4096)
 def read_trace_id(text: Any) -> str:
     """Return a trace id as 32 lower-case hex digits, padded on the left; empty where it is absent or zero."""
     if not text:
