@@ -28,6 +28,7 @@ from federation_core.signals.metrics.expr import (
     MatrixSelector,
     VectorSelector,
     map_children,
+    map_selectors,
     selectors,
     to_text,
 )
@@ -38,18 +39,17 @@ LEAF_PREFIX = "leaf:"
 
 @dataclass(slots=True)
 class Leaves:
-    """The leaves of one query while it is being split: equal expressions share one leaf."""
+    """The leaves of one query while it is being split: what is the same question to a cluster is one leaf."""
 
     ids: dict[Expr, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def add(self, expr: Expr, why: str) -> VectorSelector:
         """Make the expression a leaf and return the reference that stands for it in the root."""
-        if expr not in self.ids:
-            leaf_id = _leaf_id(len(self.ids))
-            self.ids[expr] = leaf_id
-            self.notes.append(f"leaf {leaf_id}, in each cluster: {to_text(expr)} ({why})")
-        return leaf_reference(self.ids[expr])
+        leaf = as_cluster_sees(expr)
+        leaf_id = self.ids.setdefault(leaf, _leaf_id(len(self.ids)))
+        self.notes.append(f"leaf {leaf_id}, in each cluster: {to_text(leaf)} ({why})")
+        return leaf_reference(leaf_id)
 
 
 def leaf_reference(leaf_id: str) -> VectorSelector:
@@ -151,42 +151,41 @@ def _split_matrix(expr: MatrixSelector, query: Query, leaves: Leaves) -> Expr:
     return MatrixSelector(leaves.add(expr, "local: raw samples").selector, expr.window_ms)
 
 
-def localise(expr: Expr, cluster: str) -> Expr | None:
-    """Return a leaf's expression as one cluster's backend understands it; None where it is empty there.
+def as_cluster_sees(expr: Expr) -> Expr:
+    """Take the virtual label out of groupings and matchings; conditions on it stay in the selectors.
 
     >>> from federation_core.signals.metrics.parse import parse
-    >>> to_text(localise(parse('sum by (cluster, a) (x{cluster=~"p.*",b="1"})'), "prod"))
-    'sum by (a) (x{b="1"})'
-    >>> localise(parse('x{cluster="dev"}'), "prod") is None
-    True
+    >>> to_text(as_cluster_sees(parse('sum by (cluster, a) (x{cluster="prod"})')))
+    'sum by (a) (x{cluster="prod"})'
     """
-    try:
-        return _localised(expr, cluster)
-    except _EmptyHereError:
-        return None
-
-
-class _EmptyHereError(Exception):
-    """A selector rejects the cluster. In a leaf every operand is needed, so the whole leaf is empty there."""
-
-
-def _localised(expr: Expr, cluster: str) -> Expr:
-    if isinstance(expr, VectorSelector | MatrixSelector):
-        on_cluster, rest = expr.selector.split_label(CLUSTER)
-        if not all(matcher.matches(cluster) for matcher in on_cluster):
-            raise _EmptyHereError
-        return replace(expr, selector=rest)
-    local = map_children(expr, lambda child: _localised(child, cluster))
-    match local:
+    seen = map_children(expr, as_cluster_sees)
+    match seen:
         case Aggregate(grouping=grouping):
-            return replace(local, grouping=replace(grouping, labels=_without_cluster(grouping.labels)))
+            return replace(seen, grouping=replace(grouping, labels=_without_cluster(grouping.labels)))
         case Binary(matching=matching):
-            return replace(local, matching=replace(matching, labels=_without_cluster(matching.labels)))
-    return local
+            return replace(seen, matching=replace(matching, labels=_without_cluster(matching.labels)))
+    return seen
 
 
 def _without_cluster(labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(label for label in labels if label != CLUSTER)
+
+
+def localise(leaf: Expr, cluster: str) -> Expr | None:
+    """Decide a leaf's conditions on the virtual label for one cluster; None where the leaf is empty there.
+
+    In a leaf every operand that reads series is needed, so one selector that rejects the cluster empties it.
+
+    >>> from federation_core.signals.metrics.parse import parse
+    >>> to_text(localise(parse('rate(x{cluster=~"p.*",b="1"}[5m])'), "prod"))
+    'rate(x{b="1"}[5m])'
+    >>> localise(parse('x{cluster="dev"} + y'), "prod") is None
+    True
+    """
+    conditions = (m for node in selectors(leaf) for m in node.selector.split_label(CLUSTER)[0])
+    if not all(matcher.matches(cluster) for matcher in conditions):
+        return None
+    return map_selectors(leaf, lambda selector: selector.split_label(CLUSTER)[1])
 
 
 def _prune_reason(expr: Expr) -> str:

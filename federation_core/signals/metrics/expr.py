@@ -170,7 +170,7 @@ def selectors(expr: Expr) -> Iterator[VectorSelector | MatrixSelector]:
 def to_text(expr: Expr) -> str:
     """Print an expression as PromQL.
 
-    >>> to_text(Binary("*", Binary("+", NumberLiteral(1.0), NumberLiteral(2.5)), Unary(NumberLiteral(3.0))))
+    >>> to_text(Binary("*", Binary("+", NumberLiteral(1.0), NumberLiteral(2.5)), NumberLiteral(-3.0)))
     '(1 + 2.5) * (-3)'
     """
     match expr:
