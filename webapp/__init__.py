@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
-
 if TYPE_CHECKING:
+    from flask import Flask
+
     from federation_core.config import Settings
     from workers.dispatch import Dispatch
 
@@ -32,6 +32,8 @@ def create_app(
     Raises InvalidConfig: the configuration is wrong, or authentication is on and has no key.
     """
     # Imported here, so that the command line can import `webapp.cli` without paying for Flask.
+    from flask import Flask
+
     from federation_core.connectors.files import load
     from federation_core.connectors.stores.jobs import wall_clock_ms
     from federation_core.structured_logging import configure

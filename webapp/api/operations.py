@@ -66,7 +66,9 @@ class _StrictParser(FlaskParser):
         error_headers: Mapping[str, str] | None,
     ) -> NoReturn:
         """Turn the library's tree of messages into our list of fields."""
-        raise InvalidFields(list(_field_errors(error.messages_dict, schema))) from None
+        # The library files everything under the name of the place it was read from.
+        (found,) = error.messages_dict.values()
+        raise InvalidFields(list(_field_errors(found, schema))) from None
 
 
 def parse_json(body: bytes) -> Any:

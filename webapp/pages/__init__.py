@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Response, request, send_from_directory
+from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
 from webapp.auth import public
 from webapp.errors import TABLE, TYPE_PREFIX, Row, slug
 
 _FOLDER = Path(__file__).parent
+_ASSETS = {"pages.css": "text/css", "index.js": "text/javascript", "docs.js": "text/javascript"}
 _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:"
 
 
@@ -28,19 +29,19 @@ def pages(document: Callable[[], dict[str, Any]]) -> Blueprint:
     @blueprint.get("/")
     @public
     def index() -> Response:
-        return _page("index.html")
+        return _file("index.html", "text/html")
 
     @blueprint.get("/api/docs")
     @public
     def docs() -> Response:
-        return _page("docs.html")
+        return _file("docs.html", "text/html")
 
     @blueprint.get("/pages/<name>")
     @public
     def asset(name: str) -> Response:
-        if not name.endswith((".js", ".css")):
+        if name not in _ASSETS:
             raise NotFound
-        return _page(name)
+        return _file(name, _ASSETS[name])
 
     @blueprint.get("/api/openapi.json")
     @public
@@ -67,10 +68,12 @@ def pages(document: Callable[[], dict[str, Any]]) -> Blueprint:
     return blueprint
 
 
-def _page(name: str) -> Response:
-    response = send_from_directory(_FOLDER, name)
+def _file(name: str, media_type: str) -> Response:
+    response = Response((_FOLDER / name).read_bytes(), mimetype=media_type)
     response.headers["Content-Security-Policy"] = _POLICY
     response.headers["Cache-Control"] = "no-cache"
+    response.add_etag()
+    response.make_conditional(request.environ)
     return response
 
 

@@ -48,7 +48,7 @@ def _require_meaning(fields: Fields, signal: str) -> None:
         ("time", ("metrics",)),
         ("step", ("metrics",)),
         ("limit", ("traces", "logs")),
-        ("direction", ("logs",)),
+        ("direction", ("traces", "logs")),
     ):
         if name in fields and signal not in signals:
             raise InvalidRequest(

@@ -57,7 +57,7 @@ class Submission(RangeBody):
     time = Instant("metrics only: evaluate at this one instant; default without start, end and step: now")
     step = Duration("metrics only: the distance of two values; default: a 250th of the range, at least 15s", "15s")
     limit = WholeNumber(f"traces and logs only: {_LIMIT}", 1, MAX_ENTRIES)
-    direction = OneOf("logs only: newest first (backward, the default) or oldest first", ("backward", "forward"))
+    direction = OneOf("traces and logs only: newest first (backward, default) or oldest first", ("backward", "forward"))
 
 
 class MatcherBody(_Strict):
