@@ -164,6 +164,7 @@ def test_something_else_than_spans_is_the_clusters_fault() -> None:
 
 
 def test_a_trace_as_json_has_the_documented_shape() -> None:
+    odd = {"n": 5, "raw": b"\x00", "nan": float("nan")}
     store = SpanStore.of(
         span(1, 0, 0, 10, operation="GET /", namespace="shop", pod="web-1", kind="client"),
         span(

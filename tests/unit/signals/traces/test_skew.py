@@ -84,6 +84,15 @@ def test_calls_in_both_directions_bound_one_offset() -> None:
     assert offsets(stitch(TRACE, parts_of(spans))) == {"prod": 0, "stage": -500}
 
 
+def test_a_caller_in_another_cluster_than_the_root_is_adjusted_too() -> None:
+    spans = [
+        ("prod", span(1, 0, 0, 100)),
+        ("stage", span(2, 99, 1000, 1100)),
+        ("prod", span(3, 2, 40, 60)),
+    ]
+    assert offsets(stitch(TRACE, parts_of(spans))) == {"prod": 0, "stage": -1000}
+
+
 def test_a_queue_between_two_spans_says_nothing_of_clocks() -> None:
     spans = [("prod", span(1, 0, 0, 10, kind="producer")), ("stage", span(2, 1, 500, 505, kind="consumer"))]
     assert offsets(stitch(TRACE, parts_of(spans))) == {"prod": 0, "stage": 0}

@@ -122,6 +122,7 @@ def test_the_two_halves_of_a_shared_id_are_parent_and_child() -> None:
         ("prod", span(2, 1, 1, 9, kind="client")),
         ("app-prod", span(2, 1, 2, 8, kind="server")),
         ("app-prod", span(3, 2, 3, 7, kind="internal")),
+        ("prod", span(4, 1, 1.5, 9, kind="internal")),
     ]
     trace = stitch(TRACE, parts_of(spans))
     assert [(s.span_id[-1], s.kind.value) for s in trace.spans] == [
@@ -129,8 +130,16 @@ def test_the_two_halves_of_a_shared_id_are_parent_and_child() -> None:
         ("2", "client"),
         ("2", "server"),
         ("3", "internal"),
+        ("4", "internal"),
     ]
     assert trace.orphans == ()
+
+
+def test_the_callees_half_of_a_shared_id_is_no_root() -> None:
+    trace = stitch(
+        TRACE, parts_of([("stage", span(2, 0, 0, 1, kind="server")), ("prod", span(2, 0, 5, 9, kind="client"))])
+    )
+    assert trace.root == span(2, kind="client").key
 
 
 def test_the_root_comes_first_then_children_by_start_then_orphans() -> None:
