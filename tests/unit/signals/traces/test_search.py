@@ -174,7 +174,7 @@ def test_a_trace_as_json_has_the_documented_shape() -> None:
             105,
             status="error",
             status_message="no",
-            attributes={"n": 5, "raw": b"\x00", "nan": float("nan")},
+            attributes=odd,
         ),
     )
     result = ask({"prod": store}, "traces", TRACE)
