@@ -112,6 +112,11 @@ class Derivation:
         for trace_id in list(self._held):
             self._settle(trace_id, partial(self._overdue, until_step, everything))
 
+    @property
+    def last_waiting_step(self) -> int:
+        """The latest step with counts in it that is still open; 0 where there is none."""
+        return max(self._spans.last_waiting_step, self._logs.last_waiting_step)
+
     def stages(self, until_step: int) -> list[int]:
         """Return steps to close one after the other, so that a long stretch is not one large batch of samples."""
         live = sorted({*self._spans.live_steps(until_step).tolist(), *self._logs.live_steps(until_step).tolist()})
@@ -229,7 +234,9 @@ def unpack(content: bytes) -> dict[str, Any]:
 
     Raises ValueError: it is damaged, or written by a later release.
     """
-    state: dict[str, Any] = msgpack.unpackb(content)
-    if state.get("v") != _STATE_VERSION:
-        raise ValueError(f"derivation state of version {state.get('v')!r}, this release reads {_STATE_VERSION}")
-    return state
+    state = msgpack.unpackb(content)
+    version = state.get("v") if isinstance(state, dict) else None
+    if version != _STATE_VERSION:
+        raise ValueError(f"it is of version {version!r}, this release reads {_STATE_VERSION}")
+    found: dict[str, Any] = state
+    return found

@@ -70,6 +70,12 @@ class Counters:
         if len(self._fresh) >= COMPACT_AT:
             self._compact()
 
+    @property
+    def last_waiting_step(self) -> int:
+        """The latest step with increments that wait; 0 where none do."""
+        self._compact()
+        return int(self._codes[-1]) >> _KEY_BITS if len(self._codes) else 0
+
     def middle_step(self) -> int | None:
         """Return the median step that waits, None where nothing does."""
         self._compact()

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from federation_core.connectors.otlp.columns import join, log_columns, span_columns
-from federation_core.connectors.otlp.derive import Derivation, pack, unpack
+from federation_core.connectors.otlp.derive import FOREVER, Derivation, pack, unpack
 from federation_core.connectors.otlp.derive_counters import STEP_MS, step_of_ms
 from federation_core.connectors.otlp.derive_index import Stored, fingerprint
 from federation_core.connectors.otlp.logs import LogRow, read_logs
@@ -143,9 +143,15 @@ class Ingest:
         Raises StoreUnavailable: nothing was committed; what was gathered is kept, and the call may be repeated.
         """
         self._derive()
-        now_ms = self._newest_ms if watermark_ms is None else watermark_ms
-        until_step = step_of_ms(now_ms) if watermark_ms is None else (now_ms - self._lag_ms) // STEP_MS
-        self._derivation.judge_orphans(until_step, everything=watermark_ms is None)
+        if watermark_ms is None:
+            now_ms = self._newest_ms
+            self._derivation.judge_orphans(FOREVER, everything=True)
+            # What came late waits in a step that may lie after the last telemetry; it closes too.
+            until_step = max(step_of_ms(now_ms), self._derivation.last_waiting_step)
+        else:
+            now_ms = watermark_ms
+            until_step = (now_ms - self._lag_ms) // STEP_MS
+            self._derivation.judge_orphans(until_step)
         self._close(until_step)
         self.store.maintain(now_ms)
         self._forget_idle(now_ms)
