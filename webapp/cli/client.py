@@ -15,6 +15,8 @@ from urllib.parse import quote, urlsplit
 import click
 import requests
 
+from federation_core.errors import FederationError
+
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 #: Statuses that say the question is wrong, not the server: the caller has to change something.
 _BAD_QUESTION = frozenset({400, 405, 413, 414, 415, 422})
@@ -32,6 +34,12 @@ class WrongQuestion(NoAnswer):
     """There is no answer, because the question is wrong."""
 
     exit_code = 2
+
+
+def wrong(exc: FederationError) -> WrongQuestion:
+    """Return a fault that was found before anything was asked, with what would be right."""
+    expected = exc.details.get("expected")
+    return WrongQuestion(f"{exc.message}; give {expected}" if expected else exc.message)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from federation_core.errors import FederationError
 from webapp.cli import ask, moments
-from webapp.cli.client import WrongQuestion
-from webapp.cli.options import asking, asking_options, instants, range_options
+from webapp.cli.client import wrong
+from webapp.cli.options import asking, asking_options, instants, named_values, range_options
 from webapp.cli.terminal import colours, plain
 
 _LEVELS = {
@@ -64,7 +64,7 @@ def logs(
         raise click.UsageError("give LogQL or the options --label, --text, --regex, --level, --trace, not both")
     question = shared.question(
         "logs",
-        selector or _logql(_pairs(labels), given),
+        selector or _logql(named_values(labels, "--label"), given),
         limit=limit,
         direction="forward" if forward else "backward",
         **instants(start_ms, end_ms),
@@ -100,20 +100,10 @@ def _line(line: str) -> Text:
     return Text("\n    ").join(plain(part) for part in line.rstrip("\n").split("\n"))
 
 
-def _pairs(labels: tuple[str, ...]) -> dict[str, str]:
-    pairs = {}
-    for label in labels:
-        name, equals, value = label.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{label!r} is not NAME=VALUE", param_hint="'--label'")
-        pairs[name] = value
-    return pairs
-
-
 def _logql(labels: Mapping[str, str], given: Mapping[str, str]) -> str:
     from federation_core.signals.logs.language import build
 
     try:
-        return str(build(labels=labels, **given))
+        return build(labels=labels, **given)
     except FederationError as exc:
-        raise WrongQuestion(exc.message) from None
+        raise wrong(exc) from None

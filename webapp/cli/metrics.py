@@ -73,6 +73,7 @@ def show(answer: Mapping[str, Any], console: Console) -> None:
         _show_matrix(series, console)
     else:
         console.print(_instant_table(series))
+        _say_rest(len(series), console)
         console.print(plain(f"{_counted(len(series))} at {_when(series[0][1][0][0])}", "dim"))
 
 
@@ -88,6 +89,7 @@ def _show_matrix(series: Series, console: Console) -> None:
     for row in draw(lines, step_ms, min(console.width, 120)):
         console.print(row)
     console.print(_range_table(series, ranked, drawn))
+    _say_rest(len(series), console)
     said = f"{_counted(len(series))} · {moments.interval(times[0], times[-1])} · step {format_duration(int(step_ms))}"
     if len(series) > _DRAWN:
         said += f" · the {_DRAWN} largest are drawn"
@@ -105,7 +107,7 @@ def _range_table(series: Series, ranked: Sequence[int], drawn: Mapping[str, str]
         spread = (min(finite), math.fsum(finite) / len(finite), max(finite)) if finite else (math.nan,) * 3
         mark = Text("━━ " if str(at) in drawn else "   ", style=drawn.get(str(at), ""))
         table.add_row(mark, *_cells(labels, names), *map(number, (values[-1], *spread)))
-    return _with_rest(table, len(series))
+    return table
 
 
 def _instant_table(series: Series) -> Table:
@@ -113,7 +115,7 @@ def _instant_table(series: Series) -> Table:
     table.add_column("value", justify="right", no_wrap=True)
     for labels, samples in series[:_LISTED]:
         table.add_row("", *_cells(labels, names), number(samples[0][1]))
-    return _with_rest(table, len(series))
+    return table
 
 
 def _table(label_sets: Sequence[Mapping[str, str]]) -> tuple[Table, list[str]]:
@@ -135,10 +137,9 @@ def _cells(labels: Mapping[str, str], columns: Sequence[str]) -> list[Text]:
     return [plain(labels.get(name, "")) for name in columns]
 
 
-def _with_rest(table: Table, count: int) -> Table:
+def _say_rest(count: int, console: Console) -> None:
     if count > _LISTED:
-        table.caption = f"{count - _LISTED:,} more series; --json has them all"
-    return table
+        console.print(plain(f"{count - _LISTED:,} more series; --json has them all", "dim"))
 
 
 def _samples(row: Mapping[str, Any]) -> list[tuple[float, float]]:

@@ -6,7 +6,7 @@ Rule: times are read here, on the asker's clock, and sent as instants, so that w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -133,6 +133,20 @@ def asking(options: dict[str, Any]) -> Asking:
         require=options.pop("require"),
         timeout_ms=options.pop("timeout"),
     )
+
+
+def named_values(given: Sequence[str], option: str) -> dict[str, str]:
+    """Read repeated `NAME=VALUE`.
+
+    Raises click.BadParameter: one of them is not.
+    """
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=f"'{option}'")
+        pairs[name] = value
+    return pairs
 
 
 def instants(start_ms: int, end_ms: int) -> dict[str, str]:

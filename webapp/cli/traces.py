@@ -11,8 +11,8 @@ from rich.table import Table
 
 from federation_core.errors import FederationError
 from webapp.cli import ask, moments, waterfall
-from webapp.cli.client import WrongQuestion
-from webapp.cli.options import asking, asking_options, instants, range_options
+from webapp.cli.client import wrong
+from webapp.cli.options import asking, asking_options, instants, named_values, range_options
 from webapp.cli.terminal import plain
 
 _STRUCTURED = ("service", "operation", "min_duration", "max_duration", "tags", "error")
@@ -80,15 +80,18 @@ def show(answer: Mapping[str, Any], console: Console) -> None:
 
 
 def _traceql(given: Mapping[str, Any]) -> str:
-    from federation_core.signals.traces.language import build
+    from federation_core.signals.traces.durations import parse_duration_ns
+    from federation_core.signals.traces.structured import build
 
-    tags = {}
-    for tag in given["tags"]:
-        name, equals, value = tag.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{tag!r} is not NAME=VALUE", param_hint="'--tag'")
-        tags[name] = value
+    shortest, longest = given["min_duration"], given["max_duration"]
     try:
-        return build(**{**{name: value for name, value in given.items() if value and name != "tags"}, "tags": tags})
+        return build(
+            service=given["service"] or "",
+            operation=given["operation"] or "",
+            min_duration_ns=parse_duration_ns(shortest, "--min-duration") if shortest else None,
+            max_duration_ns=parse_duration_ns(longest, "--max-duration") if longest else None,
+            error=given["error"],
+            tags=named_values(given["tags"], "--tag"),
+        )
     except FederationError as exc:
-        raise WrongQuestion(exc.message) from None
+        raise wrong(exc) from None
