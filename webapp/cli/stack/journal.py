@@ -12,7 +12,7 @@ import selectors
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,13 +76,17 @@ class Journal:
                     self._read(key.fd, *key.data)
         for key in list(self._pipes.get_map().values()):
             if key.data is not None:
-                self._read(key.fd, *key.data)
+                while self._read(key.fd, *key.data):
+                    pass
+                # The pipe may still be open in a process that has been killed a moment ago.
+                self._write_lines(key.data[0], [bytes(key.data[1])])
 
-    def _read(self, pipe: int, role: str, pending: bytearray) -> None:
+    def _read(self, pipe: int, role: str, pending: bytearray) -> bool:
+        """Take what a pipe holds; return whether there may be more."""
         try:
             data = os.read(pipe, 65_536)
         except BlockingIOError:
-            return
+            return False
         if not data:
             with self._lock:
                 self._pipes.unregister(pipe)
@@ -91,6 +95,10 @@ class Journal:
         lines = pending.split(b"\n")
         rest = lines.pop() if data and len(lines[-1]) <= _LONGEST_LINE else b""
         pending[:] = rest
+        self._write_lines(role, lines)
+        return bool(data)
+
+    def _write_lines(self, role: str, lines: Sequence[bytes | bytearray]) -> None:
         for line in lines:
             if line.strip():
                 self._write(role, line[:_LONGEST_LINE].decode("utf-8", "replace"))

@@ -1,0 +1,121 @@
+"""No process outlives its stack: real processes, really killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.unit.webapp.cli.stack.test_journal import wait_for
+from webapp.cli.stack.commands import environment
+from webapp.cli.stack.guard import Guard
+from webapp.cli.stack.journal import Journal
+from webapp.cli.stack.process import Process, Role
+
+#: A role with a child of its own; both ignore SIGTERM if told so. It prints the child's id.
+FAMILY = """
+import os, signal, subprocess, sys, time
+if "stubborn" in sys.argv: signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import sys, time; time.sleep(600)"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+#: A stack in small: a guard, a family in its care, then a long sleep.
+OWNER = """
+import subprocess, sys, time
+from webapp.cli.stack.guard import Guard
+guard = Guard()
+family = subprocess.Popen([sys.executable, "-c", sys.argv[1], *sys.argv[2:]], start_new_session=True, stdout=subprocess.PIPE)
+guard.watch(family.pid)
+print(family.pid, int(family.stdout.readline()), guard.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def guard() -> Iterator[Guard]:
+    guard = Guard()
+    yield guard
+    guard.dismiss()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal(tmp_path / "log", lambda role, text: None)
+    yield journal
+    journal.close()
+
+
+def family(guard: Guard, journal: Journal, tmp_path: Path, *arguments: str) -> tuple[Process, int]:
+    """Start a role with a child; return the role and the child's process id."""
+    role = Role("family", [sys.executable, "-c", FAMILY, *arguments], dict(os.environ))
+    process = Process(role, str(tmp_path), guard, journal)
+    wait_for(lambda: bool(journal.last_words("family")))
+    return process, int(journal.last_words("family")[0])
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_role_is_ended_together_with_its_children(guard: Guard, journal: Journal, tmp_path: Path) -> None:
+    process, child = family(guard, journal, tmp_path)
+    process.ask_to_end()
+    process.end(time.monotonic() + 0.2)
+    wait_for(lambda: gone(child))
+    assert process.status() == -signal.SIGTERM
+
+
+def test_a_role_that_does_not_listen_is_killed_in_time(guard: Guard, journal: Journal, tmp_path: Path) -> None:
+    process, child = family(guard, journal, tmp_path, "stubborn")
+    process.ask_to_end()
+    process.end(time.monotonic() + 0.2)
+    assert process.status() == -signal.SIGKILL
+    wait_for(lambda: gone(child))
+
+
+def test_a_role_has_a_session_of_its_own(guard: Guard, journal: Journal, tmp_path: Path) -> None:
+    process, _ = family(guard, journal, tmp_path)
+    assert os.getsid(process.pid) == process.pid != os.getsid(0)
+    process.end(time.monotonic())
+
+
+@pytest.mark.parametrize("manners", ["", "stubborn"])
+def test_nothing_survives_when_the_owner_is_killed(manners: str) -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, FAMILY, manners], stdout=subprocess.PIPE, text=True, env=environment(os.environ)
+    )
+    assert owner.stdout is not None
+    pids = [int(pid) for pid in owner.stdout.readline().split()]
+    assert not any(map(gone, pids))
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    for pid in pids:
+        wait_for(lambda pid=pid: gone(pid))
+
+
+def test_the_guard_outlives_signals_meant_for_the_terminal(guard: Guard) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(guard.pid, number)
+    time.sleep(0.05)
+    assert not gone(guard.pid)
+
+
+def test_a_dismissed_guard_ends_nobody(journal: Journal, tmp_path: Path) -> None:
+    guard = Guard()
+    process, _ = family(guard, journal, tmp_path)
+    guard.dismiss()
+    time.sleep(0.05)
+    assert process.status() is None
+    process.end(time.monotonic())
