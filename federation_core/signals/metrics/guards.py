@@ -8,7 +8,7 @@ Nothing reaches the parser that is not bounded here. Spellings that Prometheus a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from federation_core.errors import QuerySyntaxError, QueryTooLarge
 from federation_core.labels import quote
@@ -56,35 +56,66 @@ def guard(text: str, bounds: Bounds = QUERY) -> str:
     asked = len(text.encode("utf-8", "surrogatepass"))
     if asked > bounds.text_bytes:
         raise too_large("bytes", asked, bounds.text_bytes)
-    out: list[str] = []
-    opened: list[tuple[str, int]] = []
-    operators = signs = 0
-    for token in _TOKEN.finditer(text):
-        kind, word = token.lastgroup, token.group()
+    scan = _Scan(text, bounds)
+    spelled = "".join(scan.see(token) for token in _TOKEN.finditer(text))
+    scan.finish()
+    return spelled
+
+
+@dataclass(slots=True)
+class _Scan:
+    """What has been seen of a text so far: open brackets with their places, operators, the current run of signs."""
+
+    text: str
+    bounds: Bounds
+    opened: list[tuple[str, int]] = field(default_factory=list)
+    operators: int = 0
+    signs: int = 0
+    #: The last word, if it is an operator that still wants an operand.
+    hanging: str = ""
+
+    def see(self, token: re.Match[str]) -> str:
+        """Take in the next token and return its spelling for the parser."""
+        kind, word, at = token.lastgroup, token.group(), token.start()
+        if kind in ("blank", "comment"):
+            return word
+        is_operator = kind == "operator" or (kind == "word" and word.lower() in _WORD_OPERATORS)
+        # Matchers inside braces are no operators, and are bounded by the length alone.
+        self.operators += is_operator and not (self.opened and self.opened[-1][0] == "{")
+        self.signs = self.signs + 1 if is_operator and word in "+-" else 0
+        self.hanging = word if is_operator else ""
         if kind == "open":
-            opened.append((word, token.start()))
-            if len(opened) > bounds.nesting:
-                raise too_large("nesting", len(opened), bounds.nesting)
+            self.opened.append((word, at))
         elif kind == "close":
-            _close(opened, word, text, token.start())
-        elif kind == "operator" or (kind == "word" and word.lower() in _WORD_OPERATORS):
-            # Matchers inside braces are not operators, and are bounded by the length alone.
-            inside_braces = bool(opened) and opened[-1][0] == "{"
-            operators += not inside_braces
-            signs = signs + 1 if word in "+-" else 0
+            self._close(word, at)
         elif kind == "other" and word in "\"'`":
-            raise syntax_error("this quote is not closed", text, token.start())
-        if kind not in ("operator", "blank", "comment"):
-            signs = 0
-        if operators > bounds.operators:
-            raise too_large("operators", operators, bounds.operators)
-        if signs > bounds.signs:
-            raise too_large("signs in a row", signs, bounds.signs)
-        out.append(_respell(kind, word))
-    if opened:
-        bracket, at = opened[-1]
-        raise syntax_error(f"this {bracket!r} is not closed", text, at)
-    return "".join(out)
+            raise syntax_error("this quote is not closed", self.text, at)
+        self._require_bounds()
+        return _respell(kind, word)
+
+    def finish(self) -> None:
+        """Raise QuerySyntaxError if the text ends too early."""
+        if self.opened:
+            bracket, at = self.opened[-1]
+            raise syntax_error(f"this {bracket!r} is not closed", self.text, at)
+        if self.hanging:
+            raise syntax_error(f"the query ends after {self.hanging!r}", self.text, len(self.text.rstrip()))
+
+    def _require_bounds(self) -> None:
+        for name, asked, allowed in (
+            ("nesting", len(self.opened), self.bounds.nesting),
+            ("operators", self.operators, self.bounds.operators),
+            ("signs in a row", self.signs, self.bounds.signs),
+        ):
+            if asked > allowed:
+                raise too_large(name, asked, allowed)
+
+    def _close(self, bracket: str, at: int) -> None:
+        if not self.opened:
+            raise syntax_error(f"this {bracket!r} closes nothing", self.text, at)
+        if self.opened[-1][0] != _CLOSES[bracket]:
+            raise syntax_error(f"this {bracket!r} meets an open {self.opened[-1][0]!r}", self.text, at)
+        self.opened.pop()
 
 
 def syntax_error(message: str, text: str, at: int) -> QuerySyntaxError:
@@ -92,14 +123,6 @@ def syntax_error(message: str, text: str, at: int) -> QuerySyntaxError:
     line = text.count("\n", 0, at) + 1
     column = at - (text.rfind("\n", 0, at) + 1) + 1
     return QuerySyntaxError(f"{line}:{column}: {message}", line=line, column=column)
-
-
-def _close(opened: list[tuple[str, int]], bracket: str, text: str, at: int) -> None:
-    if not opened:
-        raise syntax_error(f"this {bracket!r} closes nothing", text, at)
-    if opened[-1][0] != _CLOSES[bracket]:
-        raise syntax_error(f"this {bracket!r} meets an open {opened[-1][0]!r}", text, at)
-    opened.pop()
 
 
 def _respell(kind: str | None, word: str) -> str:

@@ -32,7 +32,7 @@ from federation_core.signals.metrics.expr import (
     depth_of,
 )
 from federation_core.signals.metrics.functions import FUNCTIONS
-from federation_core.signals.metrics.guards import QUERY, ROOT, Bounds, guard, syntax_error, too_large
+from federation_core.signals.metrics.guards import QUERY, ROOT, Bounds, guard, too_large
 
 SUPPORTED_AGGREGATIONS = frozenset(AGGREGATIONS) | SELECTIONS
 #: The parser's operators are not hashable; their names are.
@@ -69,20 +69,14 @@ def _read(text: str, bounds: Bounds) -> Expr:
     try:
         tree = promql.parse(spelled)
     except ValueError as exc:
-        raise _positioned(str(exc), text) from None
+        # The parser tells no places; those that can be known without it, `guard` has told.
+        raise QuerySyntaxError(str(exc)) from None
     expr = _convert(tree)
     # A chain of operators is as deep as it is long, whatever brackets it has.
     depth = depth_of(expr)
     if depth > bounds.depth:
         raise too_large("depth", depth, bounds.depth)
     return expr
-
-
-def _positioned(message: str, text: str) -> QuerySyntaxError:
-    # The parser tells no places; running out of input is the one that can be known from its words alone.
-    if "unexpected end of input" in message:
-        return syntax_error(message, text, len(text.rstrip()))
-    return QuerySyntaxError(message)
 
 
 def _convert(node: Any) -> Expr:

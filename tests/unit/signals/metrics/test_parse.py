@@ -1,0 +1,212 @@
+"""What is read, what is refused and how, and that whatever is printed reads back to the same tree."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from federation_core.errors import QuerySyntaxError, QueryTooLarge, UnsupportedQuery
+from federation_core.labels import Matcher, MatchOp, Selector
+from federation_core.signals.metrics.expr import (
+    PRECEDENCE,
+    Aggregate,
+    Binary,
+    Call,
+    Expr,
+    Grouping,
+    Matching,
+    MatrixSelector,
+    NumberLiteral,
+    Unary,
+    VectorSelector,
+    map_selectors,
+    selectors,
+    to_text,
+)
+from federation_core.signals.metrics.parse import parse
+
+
+def named(name: str, *matchers: Matcher) -> Selector:
+    return Selector((Matcher("__name__", MatchOp.EQ, name), *matchers))
+
+
+def test_every_construct_becomes_its_node() -> None:
+    assert parse('sum by (a) (rate(x{b!~"c|d"}[5m] offset 1h)) / on (a) -y > bool 2') == Binary(
+        ">",
+        Binary(
+            "/",
+            Aggregate(
+                "sum",
+                Call("rate", (MatrixSelector(named("x", Matcher("b", MatchOp.NRE, "c|d")), 300_000, 3_600_000),)),
+                Grouping(("a",)),
+            ),
+            Unary(VectorSelector(named("y"))),
+            Matching(("a",), on=True),
+        ),
+        NumberLiteral(2.0),
+        returns_bool=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("1_000 + 5m", "1000 + 300"),
+        (r"x{a=`b\d`}", r'x{a="b\\d"}'),
+        ("x{a='q\"'}", r'x{a="q\""}'),
+        ("SUM(x) BY (a)", "sum by (a) (x)"),
+        ("-1 ^ 2", "-(1 ^ 2)"),
+        ("(2 ^ 3) ^ 4", "(2 ^ 3) ^ 4"),
+        ("2 ^ 3 ^ 4", "2 ^ 3 ^ 4"),
+        ("a - (b - c)", "a - (b - c)"),
+        ("(a - b) - c", "a - b - c"),
+        ("(a + b) * c", "(a + b) * c"),
+        ("- - x", "-(-x)"),
+        ("# a comment\nx # another", "x"),
+        ('{"http.requests",a="b"}', '{__name__="http.requests",a="b"}'),
+        ('{__name__="a",__name__!="b"}', '{__name__="a",__name__!="b"}'),
+        ('sum by ("a.b") (x)', 'sum by ("a.b") (x)'),
+        ("x offset -90s", "x offset -1m30s"),
+        ("x[1500ms]", "x[1s500ms]"),
+        ("+Inf + NaN + 1e21", "Inf + NaN + 1e+21"),
+    ],
+)
+def test_text_is_printed_in_one_spelling(text: str, printed: str) -> None:
+    assert to_text(parse(text)) == printed
+    assert to_text(parse(printed)) == printed
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("sum(x", 1, 4),
+        ("sum(x))", 1, 7),
+        ("a +\n  (b]", 2, 5),
+        ('x{a="b}', 1, 5),
+        ("x +", 1, 4),
+        ("\n x *  ", 2, 5),
+        ("", 1, 1),
+    ],
+)
+def test_syntax_errors_say_where(text: str, line: int, column: int) -> None:
+    with pytest.raises(QuerySyntaxError) as caught:
+        parse(text)
+    assert (caught.value.line, caught.value.column) == (line, column)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", 'x{a=""} y', "rate(x)", "sum(x[5m])", "1 > 2", "topk(3)", 'x{__name__="y"}', 'x{a=~"("}', "nosuch(x)"],
+)
+def test_what_prometheus_rejects_is_rejected(text: str) -> None:
+    with pytest.raises(QuerySyntaxError):
+        parse(text)
+
+
+def test_or_inside_braces_is_rejected_as_it_would_escape_added_conditions() -> None:
+    with pytest.raises(QuerySyntaxError, match="','"):
+        parse('{a="1" or b="2"}')
+
+
+@pytest.mark.parametrize(
+    ("text", "construct"),
+    [
+        ("absent(x)", "function absent"),
+        ("time()", "function time"),
+        ("quantile(0.9, x)", "aggregation quantile"),
+        ("stddev(x)", "aggregation stddev"),
+        ('count_values("v", x)', "aggregation count_values"),
+        ("a and b", "operator and"),
+        ("a unless b", "operator unless"),
+        ("a atan2 b", "operator atan2"),
+        ("a * on (x) group_left b", "group_left"),
+        ("a * on (x) group_right b", "group_right"),
+        ("x @ 5", "@ modifier"),
+        ("rate(x[5m] @ start())", "@ modifier"),
+        ("max_over_time(x[5m:1m])", "subquery"),
+        ('"text"', "string literal"),
+    ],
+)
+def test_a_construct_outside_the_subset_is_refused_by_name(text: str, construct: str) -> None:
+    with pytest.raises(UnsupportedQuery) as caught:
+        parse(text)
+    assert caught.value.construct == construct
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("x" * 70_000, "query bytes"),
+        ("(" * 10_000 + "x" + ")" * 10_000, "query nesting"),
+        ("sum(" * 65 + "x" + ")" * 65, "query nesting"),
+        ("-" * 20_000 + "x", "query signs in a row"),
+        ("- " * 17 + "x", "query signs in a row"),
+        ("+".join(["x"] * 15_000), "query operators"),
+        ("+".join(["x"] * 150), "query depth"),
+    ],
+)
+def test_a_text_that_could_exhaust_the_stack_is_refused_before_parsing(text: str, limit: str) -> None:
+    with pytest.raises(QueryTooLarge) as caught:
+        parse(text)
+    assert caught.value.limit == limit
+    assert caught.value.asked > caught.value.allowed
+
+
+def test_brackets_within_strings_and_comments_do_not_count() -> None:
+    text = 'x{a="' + "(" * 100 + '"} # ' + "[" * 100
+    assert isinstance(parse(text), VectorSelector)
+
+
+def test_a_metric_name_with_digits_and_underscores_is_no_number() -> None:
+    assert to_text(parse("foo_1_000 + x1_2")) == "foo_1_000 + x1_2"
+
+
+def test_map_selectors_reaches_every_selector() -> None:
+    extra = Matcher("namespace", MatchOp.EQ, "a")
+    text = "sum(rate(a[5m])) / topk(2, -b) > histogram_quantile(0.9, c) ^ 2"
+    mapped = map_selectors(parse(text), lambda selector: selector.constrain((extra,)))
+    assert len(list(selectors(mapped))) == 3
+    assert all(node.selector.carries((extra,)) for node in selectors(mapped))
+    assert parse(to_text(mapped)) == mapped
+
+
+def test_map_selectors_raises_on_a_node_it_does_not_know() -> None:
+    with pytest.raises(TypeError):
+        map_selectors(Binary("+", NumberLiteral(1.0), object()), lambda s: s)  # type: ignore[arg-type]
+
+
+LABELS = st.sampled_from(["a", "job", "cluster", "le"])
+VALUES = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"), max_size=5)
+MATCHERS = st.builds(Matcher, LABELS, st.sampled_from([MatchOp.EQ, MatchOp.NE]), VALUES)
+SELECTORS = st.builds(
+    lambda name, extra: named(name, *extra), st.sampled_from(["x", "y:z"]), st.lists(MATCHERS, max_size=2)
+)
+OFFSETS = st.sampled_from([0, 1, 90_061_001, -5000])
+VECTORS = st.builds(VectorSelector, SELECTORS, OFFSETS)
+MATRICES = st.builds(MatrixSelector, SELECTORS, st.sampled_from([1, 300_000, 694_861_001]), OFFSETS)
+# A sign before a number literal is read as part of it, so a tree has no negated literal.
+NUMBERS = st.builds(NumberLiteral, st.sampled_from([0.0, 1.0, -2.5, 1e21, 1e-9, float("inf"), float("-inf")]))
+NAMES = st.lists(LABELS, max_size=2, unique=True).map(tuple)
+
+
+def compound(inner: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
+    operators = st.sampled_from(sorted(set(PRECEDENCE) - {"==", ">"}))
+    return st.one_of(
+        st.builds(lambda m: Call("rate", (m,)), MATRICES),
+        st.builds(lambda q, m: Call("quantile_over_time", (q, m)), NUMBERS, MATRICES),
+        st.builds(Unary, inner),
+        st.builds(Aggregate, st.sampled_from(["sum", "count"]), inner, st.builds(Grouping, NAMES, st.booleans())),
+        st.builds(
+            lambda g, k, v: Aggregate("topk", v, g, k), st.builds(Grouping, NAMES, st.booleans()), NUMBERS, inner
+        ),
+        st.builds(Binary, operators, inner, inner, st.builds(Matching, NAMES, st.booleans())),
+        st.builds(lambda a, n: Binary(">", a, n), inner, NUMBERS),
+        st.builds(lambda a, n: Binary("==", n, a, returns_bool=True), inner, NUMBERS),
+    )
+
+
+@given(st.recursive(VECTORS, compound, max_leaves=8))
+@settings(max_examples=400, deadline=None)
+def test_parse_reads_back_what_to_text_prints(expr: Expr) -> None:
+    assert parse(to_text(expr)) == expr
