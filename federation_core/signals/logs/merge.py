@@ -6,7 +6,7 @@ said. It is the same for any arrival order and any split of the same entries ove
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from heapq import merge as merge_sorted
 from itertools import islice
@@ -24,12 +24,16 @@ def merge_entries(parts: Mapping[str, Entries], limit: int, direction: Direction
     Returns the answer and what must be said of it.
     """
     # The order is that of the streams' own labels: a label added to each of them could change it.
-    named = [[replace(entry, cluster=name) for entry in part.entries] for name, part in sorted(parts.items())]
+    named = [_named(part.entries, cluster) for cluster, part in sorted(parts.items())]
     merged = merge_sorted(*named, key=entry_order, reverse=direction == "backward")
     kept = list(islice(merged, limit))
-    more = any(part.more for part in parts.values()) or sum(map(len, named)) > len(kept)
+    more = any(part.more for part in parts.values()) or sum(len(part.entries) for part in parts.values()) > len(kept)
     warnings = _warnings(parts, kept, limit, direction) if more else ()
     return Entries(tuple(place(entry, entry.cluster) for entry in kept), more), warnings
+
+
+def _named(entries: Iterable[Entry], cluster: str) -> Iterator[Entry]:
+    return (replace(entry, cluster=cluster) for entry in entries)
 
 
 def _warnings(parts: Mapping[str, Entries], kept: list[Entry], limit: int, direction: Direction) -> tuple[str, ...]:
