@@ -32,7 +32,8 @@ OWNER = """
 import subprocess, sys, time
 from webapp.cli.stack.guard import Guard
 guard = Guard()
-family = subprocess.Popen([sys.executable, "-c", sys.argv[1], *sys.argv[2:]], start_new_session=True, stdout=subprocess.PIPE)
+command = [sys.executable, "-c", sys.argv[1], *sys.argv[2:]]
+family = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE)
 guard.watch(family.pid)
 print(family.pid, int(family.stdout.readline()), guard.pid, flush=True)
 time.sleep(600)
@@ -66,6 +67,12 @@ def gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def ignored(pid: int) -> int:
+    """Return the signals that a process ignores, as the mask that Linux shows."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("SigIgn")).split()[1], 16)
 
 
 def test_a_role_is_ended_together_with_its_children(guard: Guard, journal: Journal, tmp_path: Path) -> None:
@@ -106,7 +113,9 @@ def test_nothing_survives_when_the_owner_is_killed(manners: str) -> None:
 
 
 def test_the_guard_outlives_signals_meant_for_the_terminal(guard: Guard) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    wait_for(lambda: all(ignored(guard.pid) >> number - 1 & 1 for number in numbers))
+    for number in numbers:
         os.kill(guard.pid, number)
     time.sleep(0.05)
     assert not gone(guard.pid)
