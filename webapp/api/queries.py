@@ -17,9 +17,10 @@ from webapp.ask import pipeline
 from webapp.auth import scope
 from webapp.prefer import read_preference
 from webapp.schemas.answers import job_json
-from webapp.schemas.documents import Answer, JobDocument, JobsDocument, PlanDocument
+from webapp.schemas.documents import JobDocument, JobsDocument, PlanDocument
 from webapp.schemas.queries import query_from
 from webapp.schemas.requests import Listing, Submission
+from webapp.schemas.signal_documents import Answer
 
 blueprint = Operations("queries", __name__, url_prefix="/api/v1", description="Queries as jobs")
 _PREFER = {"Prefer": "wait=N holds for the answer up to N seconds; respond-async answers at once (RFC 7240)"}

@@ -17,10 +17,10 @@ from webapp.answers import result_answer
 from webapp.api.operations import Operations
 from webapp.ask import pipeline
 from webapp.auth import scope
-from webapp.schemas.documents import LogsAnswer, MetricsAnswer, TraceAnswer, TracesAnswer
 from webapp.schemas.promql import promql_from
 from webapp.schemas.queries import is_trace_id, query_from
 from webapp.schemas.requests import LogSearch, MetricsBody, RangeParameters, TraceSearch
+from webapp.schemas.signal_documents import LogsAnswer, MetricsAnswer, TraceAnswer, TracesAnswer
 
 blueprint = Operations("signals", __name__, url_prefix="/api/v1", description="Metrics, traces and logs, at once")
 _NOT_RUN = {422: "the query is not supported, asks for too much, or cannot be evaluated"}
