@@ -50,9 +50,7 @@ def _warnings(parts: Mapping[str, Entries], kept: list[Entry], limit: int, direc
             said.append(f"cluster {cluster} sent none of its entries")
         elif len(kept) < limit or last in kept:
             when = format_time(last.t_ns // NS_PER_MS)
-            said.append(
-                f"cluster {cluster} sent only {len(part.entries)} entries; its entries {rest} than {when} are missing"
-            )
+            said.append(f"cluster {cluster} stopped at {when}; its {rest} entries are missing")
     return tuple(said)
 
 

@@ -15,6 +15,7 @@ from federation_core.query import Direction
 from federation_core.signals.traces.expr import SpanSearch
 from federation_core.signals.traces.match import selector_matches, span_matches
 from federation_core.signals.traces.payload import (
+    NS_PER_MS,
     FoundTraces,
     RootSpan,
     Span,
@@ -24,6 +25,7 @@ from federation_core.signals.traces.payload import (
     Summary,
     TracePart,
 )
+from federation_core.times import format_time
 
 
 def summarise(
@@ -115,6 +117,11 @@ def _warnings(
     shown = {summary.trace_id for summary in kept}
     for cluster, part in sorted(parts.items()):
         # Less than asked, and not all: traces are missing unless the answer ends before them.
-        if part.more and len(part.traces) < limit and (not part.traces or part.traces[-1].trace_id in shown):
-            said.append(f"cluster {cluster} sent only {len(part.traces)} traces; {rest} ones of it are missing")
+        if not part.more or len(part.traces) >= limit:
+            continue
+        if not part.traces:
+            said.append(f"cluster {cluster} sent none of its traces")
+        elif part.traces[-1].trace_id in shown:
+            when = format_time(part.traces[-1].matched_ns // NS_PER_MS)
+            said.append(f"cluster {cluster} stopped at {when}; its {rest} traces are missing")
     return tuple(said)

@@ -58,9 +58,7 @@ def judge(trace: Trace, silent: Sequence[str]) -> tuple[str, ...]:
     if trace.root is None:
         said.append(f"the root span is in no cluster that answered; it may be in {missing}")
     if trace.orphans:
-        said.append(
-            f"the parents of {len(trace.orphans)} spans are in no cluster that answered; they may be in {missing}"
-        )
+        said.append(f"spans whose parent is in no cluster that answered: {len(trace.orphans)}; it may be in {missing}")
     return tuple(said)
 
 

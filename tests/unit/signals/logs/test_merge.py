@@ -70,9 +70,7 @@ def test_a_cluster_with_a_lower_limit_of_its_own_is_named_where_it_matters() -> 
         "stage": Entries((entry(7), entry(1)), more=False),
     }
     _, warnings = merge_entries(parts, 10, "backward")
-    assert warnings == (
-        "cluster prod sent only 2 entries; its entries older than 1970-01-01T00:00:00.008Z are missing",
-    )
+    assert warnings == ("cluster prod stopped at 1970-01-01T00:00:00.008Z; its older entries are missing",)
 
 
 def test_a_cluster_with_a_lower_limit_of_its_own_is_not_named_where_the_answer_ends_before() -> None:

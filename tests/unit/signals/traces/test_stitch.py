@@ -212,6 +212,6 @@ def test_missing_parents_and_roots_may_be_in_a_silent_cluster() -> None:
     trace = stitch(TRACE, parts_of([("prod", span(2, 1)), ("prod", span(3, 7))]))
     assert judge(trace, ("stage",)) == (
         "the root span is in no cluster that answered; it may be in stage",
-        "the parents of 2 spans are in no cluster that answered; they may be in stage",
+        "spans whose parent is in no cluster that answered: 2; it may be in stage",
     )
     assert judge(trace, ()) == ()
