@@ -288,3 +288,8 @@ def test_the_earliest_root_is_shown_where_clusters_disagree() -> None:
     only: Summary = merged.traces[0]
     assert only.root is not None
     assert only.root.service == "cart"
+
+
+def test_a_cluster_that_sent_nothing_although_it_has_traces_is_named() -> None:
+    _, warnings = merge_summaries({"prod": Summaries((), more=True)}, 3, "backward")
+    assert warnings == ("cluster prod sent none of its traces",)
