@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from federation_core.errors import InvalidConfig
-from federation_core.yaml_nodes import Node, read_yaml
+from federation_core.yaml_nodes import NAME, Node, read_yaml
 
 #: What a backend may serve.
 SIGNALS = ("metrics", "traces", "logs", "inventory")
@@ -155,7 +155,7 @@ def parse(environ: Mapping[str, str], texts: Mapping[str, str], folder: str = ".
         clusters=tuple(sorted(clusters, key=lambda c: c.name)),
         redis_url=_redis_url(environ),
         auth=_auth(environ),
-        region=environ.get("REGION", "local"),
+        region=_region(environ),
         log_level=_one_of(environ, "LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
     )
 
@@ -212,6 +212,14 @@ def _redis_url(environ: Mapping[str, str]) -> str:
     if url and not url.startswith(("redis://", "rediss://")):
         raise InvalidConfig("REDIS_URL: the URL starts with redis:// or rediss://")
     return url
+
+
+def _region(environ: Mapping[str, str]) -> str:
+    """The region becomes a part of every query's id, which stands in URLs."""
+    region = environ.get("REGION") or "local"
+    if not NAME.fullmatch(region):
+        raise InvalidConfig(f"REGION: {region!r} is not a name; use a-z, 0-9 and inner dashes, at most 63 characters")
+    return region
 
 
 def _auth(environ: Mapping[str, str]) -> Auth:

@@ -16,7 +16,7 @@ from federation_core.errors import InvalidConfig, InvalidRequest
 from federation_core.times import parse_duration_ms
 
 #: A name that may become a queue, a key and a label value: a DNS label, as Kubernetes names clusters.
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class Node:
@@ -66,7 +66,7 @@ class Node:
     def name(self) -> str:
         """Read a name: lower case letters, digits and inner dashes, at most 63."""
         text = self.text()
-        if not _NAME.fullmatch(text):
+        if not NAME.fullmatch(text):
             self.fail(f"{text!r} is not a name; use a-z, 0-9 and inner dashes, at most 63 characters")
         return text
 

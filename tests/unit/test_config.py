@@ -95,3 +95,10 @@ def test_a_redis_url_of_another_kind_is_refused_without_repeating_it() -> None:
     with pytest.raises(InvalidConfig, match="redis://") as caught:
         parse({**OPEN, "REDIS_URL": "http://user:hunter2@h"}, {"clusters.yaml": PROD})
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("region", ["EU West", "eu/west", "-a", "a" * 64])
+def test_a_region_that_cannot_be_part_of_an_id_is_refused(region: str) -> None:
+    assert parse(OPEN | {"REGION": "eu-west-1"}, {"clusters.yaml": PROD}).region == "eu-west-1"
+    with pytest.raises(InvalidConfig, match="REGION"):
+        parse(OPEN | {"REGION": region}, {"clusters.yaml": PROD})
