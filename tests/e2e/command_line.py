@@ -1,0 +1,117 @@
+"""The command line as its users run it: a process of its own, found again by a mark in its environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import psutil
+
+PROJECT = Path(__file__).parents[2]
+#: Longer than any start on a busy machine; a test that waits so long has failed.
+PATIENCE_S = 90.0
+_MARK = "APPSENTRY_TEST_MARK"
+_ADDRESS = re.compile(r"answers? at (http://\S+)")
+
+
+def environment(mark: str, **more: str) -> dict[str, str]:
+    """Return an environment that finds our packages, holds no setting of the caller's, and carries the mark."""
+    ours = ("APPSENTRY_", "CLUSTER_CONFIG", "REDIS_URL", "AUTH_", "JWT_", "COVERAGE", "LOG_LEVEL", "TZ")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**kept, "PYTHONPATH": str(PROJECT), _MARK: mark, **more}
+
+
+def run(*arguments: str, folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, in a folder that is not the project's."""
+    return subprocess.run(
+        [sys.executable, "-m", "webapp.cli", *arguments],
+        env=environment("", **environ),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+class Running:
+    """A command that stays up, with everything it has started."""
+
+    def __init__(self, *arguments: str, folder: Path, **environ: str) -> None:
+        self.mark = uuid.uuid4().hex
+        self._output = (folder / f"{self.mark}.out").open("w+")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "webapp.cli", *arguments],
+            env=environment(self.mark, **environ),
+            cwd=folder,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def said(self) -> str:
+        """Everything it has written so far."""
+        return Path(self._output.name).read_text()
+
+    def url(self) -> str:
+        """Wait until it says its address, and return that."""
+        self.until(lambda: _ADDRESS.search(self.said()) is not None)
+        found = _ADDRESS.search(self.said())
+        assert found is not None
+        return found[1]
+
+    def until(self, happened: Callable[[], bool]) -> None:
+        """Wait for something that must happen while it runs."""
+        give_up_s = time.monotonic() + PATIENCE_S
+        while not happened():
+            assert self._process.poll() is None, f"it ended with {self._process.returncode}:\n{self.said()}"
+            assert time.monotonic() < give_up_s, f"it did not happen:\n{self.said()}"
+            time.sleep(0.05)
+
+    def family(self) -> dict[int, str]:
+        """Return the living processes with our mark, itself included: id → command line."""
+        return {process.pid: " ".join(process.cmdline()) for process in _marked(self.mark)}
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Send a signal to it alone and return the exit status."""
+        self._process.send_signal(number)
+        return self._process.wait(PATIENCE_S)
+
+    def close(self) -> None:
+        """Kill what is left of it, for a test that has failed half-way."""
+        if self._process.poll() is None:
+            self.end(signal.SIGTERM)
+        for process in _marked(self.mark):
+            process.kill()
+        self._output.close()
+
+
+def wait_until(happened: Callable[[], bool], explain: Callable[[], object]) -> None:
+    """Wait for something that must happen soon."""
+    give_up_s = time.monotonic() + 15
+    while not happened():
+        assert time.monotonic() < give_up_s, explain()
+        time.sleep(0.05)
+
+
+def _marked(mark: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            environ: Mapping[str, str] = process.environ()
+            if environ.get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
