@@ -49,7 +49,12 @@ def counters() -> SampleColumns:
     times = START_MS + np.arange(SAMPLES) * SCRAPE_MS + rng.integers(0, SCRAPE_MS, (SERIES, 1))
     labels = tuple(
         Labels.of(
-            {"__name__": "x", "service": f"s{i // 100}", "pod": f"p{i // 10}", "le": "+Inf" if i % 10 == 9 else str(i % 10)}
+            {
+                "__name__": "x",
+                "service": f"s{i // 100}",
+                "pod": f"p{i // 10}",
+                "le": "+Inf" if i % 10 == 9 else str(i % 10),
+            }
         )
         for i in range(SERIES)
     )
@@ -69,9 +74,7 @@ def merging() -> dict[str, float]:
     labels = tuple(Labels.of({"pod": f"p{i}", "service": f"s{i // 100}"}) for i in range(SERIES))
     values = np.random.default_rng(2).random((SERIES, STEPS))
     frame = Frame(labels, grid, values, np.ones(values.shape, dtype=np.bool_))
-    query = Query(
-        "metrics", "sum by (service) (x)", TimeRange(grid.start_ms, grid.end_ms, STEP_MS), tenant_id="bench"
-    )
+    query = Query("metrics", "sum by (service) (x)", TimeRange(grid.start_ms, grid.end_ms, STEP_MS), tenant_id="bench")
     parts = {f"c{i}": {"a": KIND.encode(frame)} for i in range(6)}
 
     def merge() -> None:

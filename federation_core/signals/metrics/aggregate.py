@@ -45,7 +45,9 @@ class Groups:
         return cls(tuple(distinct), order, np.searchsorted(index[order], np.arange(len(distinct))))
 
 
-def aggregate(operator: str, frame: Frame, grouping: Grouping, parameter: Frame | None) -> Frame:
+def aggregate(
+    operator: str, frame: Frame, grouping: Grouping, parameter: Frame | None, warn: Callable[[str], None]
+) -> Frame:
     """Apply one aggregation to a vector; `parameter` is the scalar k of topk and bottomk.
 
     Raises QueryExecutionError: the parameter is NaN, or no 64-bit integer.
@@ -59,6 +61,9 @@ def aggregate(operator: str, frame: Frame, grouping: Grouping, parameter: Frame 
         return _select(frame, groups, sizes, largest=operator == "topk")
     counts = np.add.reduceat(frame.present[groups.order].astype(np.int64), groups.starts, axis=0)
     values = AGGREGATIONS[operator](frame, groups, counts)
+    if operator == "sum" and _overflown(values, frame, groups):
+        # An average across clusters rests on such sums and is infinite with them, where one engine's would not be.
+        warn("a sum of finite values left the range of float64 and is infinite")
     return Frame(groups.labels, frame.grid, values, counts > 0).pruned()
 
 
@@ -94,6 +99,14 @@ def _max(frame: Frame, groups: Groups, counts: Ints) -> Floats:
 
 def _count(frame: Frame, groups: Groups, counts: Ints) -> Floats:
     return counts.astype(np.float64)
+
+
+def _overflown(totals: Floats, frame: Frame, groups: Groups) -> bool:
+    """Tell whether any sum is infinite or NaN although all of its values are finite."""
+    if np.isfinite(totals).all():
+        return False
+    strange = ~np.isfinite(_filled(frame, groups, 0.0))
+    return bool((~np.isfinite(totals) & ~np.logical_or.reduceat(strange, groups.starts, axis=0)).any())
 
 
 #: Aggregations to one series per group: (frame, groups, samples per group and step) → values.

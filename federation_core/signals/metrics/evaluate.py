@@ -71,7 +71,7 @@ class Evaluation:
                 return self._call(name, arguments)
             case Aggregate(operator=operator, operand=operand, grouping=grouping, parameter=parameter):
                 size = None if parameter is None else self.frame(parameter)
-                return aggregate(operator, self.frame(operand), grouping, size)
+                return aggregate(operator, self.frame(operand), grouping, size, self.warn)
             case Binary(left=left, right=right):
                 return apply_binary(expr, self.frame(left), self.frame(right))
         raise TypeError(f"not an expression with a value per step: {type(expr).__name__}")

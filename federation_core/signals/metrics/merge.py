@@ -57,7 +57,7 @@ def merge(
         return unite_samples(_parts_of(next(iter(ids.values())), parts, SampleColumns)), ()
     leaves = {node: unite_frames(_parts_of(leaf_id, parts, Frame), grid) for node, leaf_id in ids.items()}
     frame, warnings = evaluate(expr, grid, LeafSource(leaves))
-    frame = replace(frame, kind=frame.kind).pruned()
+    frame = frame.pruned()
     # The instant answer of topk and bottomk is a ranking; every other answer is listed by label set.
     ranked = grid.is_instant and isinstance(expr, Aggregate) and expr.operator in SELECTIONS
     return (frame if ranked else frame.sorted_by_labels()), warnings

@@ -98,6 +98,17 @@ class TestAggregation:
         assert at("avg(x)", rows) == {"": 1.7e308}
         assert at("sum(x)", rows) == {"": INF}
 
+    def test_a_sum_beyond_float64_is_said(self) -> None:
+        rows = vector(('x{i="1"}', 1.7e308)), vector(('x{i="2"}', 1.7e308))
+        frame, warnings = federate("avg(x)", {"dev": rows[0], "prod": rows[1]}, TimeRange(0, 0))
+        assert isinstance(frame, Frame)
+        assert frame.values.tolist() == [[INF]]
+        assert warnings == ("a sum of finite values left the range of float64 and is infinite",)
+
+    def test_the_sum_of_an_infinity_is_not_remarkable(self) -> None:
+        _, warnings = federate("sum(x)", {"dev": vector(("x", INF)), "prod": vector(("x", 1))}, TimeRange(0, 0))
+        assert warnings == ()
+
     def test_infinities_are_added_as_such(self) -> None:
         assert at("sum(x)", vector(('x{i="1"}', INF), ('x{i="2"}', 1))) == {"": INF}
         assert math.isnan(at("sum(x)", vector(('x{i="1"}', INF), ('x{i="2"}', -INF)))[""])
