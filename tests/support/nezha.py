@@ -125,7 +125,9 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
-def _batches(cluster: str, rows: list[dict[str, str]]) -> Iterator[Iterable[tuple[dict[str, Any], list[dict[str, str]]]]]:
+def _batches(
+    cluster: str, rows: list[dict[str, str]]
+) -> Iterator[Iterable[tuple[dict[str, Any], list[dict[str, str]]]]]:
     """Yield batches, each as (resource, rows of its pod)."""
     for begin in range(0, len(rows), BATCH):
         by_pod: dict[str, list[dict[str, str]]] = {}
@@ -155,7 +157,10 @@ def _attributes(values: Mapping[str, str]) -> list[dict[str, Any]]:
 def _trace_lines(cluster: str, rows: list[dict[str, str]]) -> Iterator[bytes]:
     for batch in _batches(cluster, rows):
         parts = [
-            {"resource": resource, "scopeSpans": [{"scope": {"name": "recording"}, "spans": [_span(r) for r in of_pod]}]}
+            {
+                "resource": resource,
+                "scopeSpans": [{"scope": {"name": "recording"}, "spans": [_span(r) for r in of_pod]}],
+            }
             for resource, of_pod in batch
         ]
         yield orjson.dumps({"resourceSpans": parts}) + b"\n"

@@ -67,7 +67,9 @@ def span(
 
 def traces(*parts: tuple[dict[str, Any], list[dict[str, Any]]]) -> Request:
     """Return a trace export request of (resource, spans) parts."""
-    return {"resourceSpans": [{"resource": r, "scopeSpans": [{"scope": {"name": "test"}, "spans": s}]} for r, s in parts]}
+    return {
+        "resourceSpans": [{"resource": r, "scopeSpans": [{"scope": {"name": "test"}, "spans": s}]} for r, s in parts]
+    }
 
 
 def log(text: str, *, at_s: float = 1.0, **fields: Any) -> dict[str, Any]:
@@ -81,7 +83,9 @@ def logs(*parts: tuple[dict[str, Any], list[dict[str, Any]]]) -> Request:
     return {"resourceLogs": [{"resource": r, "scopeLogs": [{"logRecords": records}]} for r, records in parts]}
 
 
-def point(value: Any = None, *, at_s: float = 1.0, labels: Mapping[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+def point(
+    value: Any = None, *, at_s: float = 1.0, labels: Mapping[str, Any] | None = None, **fields: Any
+) -> dict[str, Any]:
     """Return a data point `at_s` after T0."""
     made: dict[str, Any] = {"timeUnixNano": str(T0_MS * 1_000_000 + round(at_s * S_NS)), **fields}
     if value is not None:
@@ -101,7 +105,11 @@ def gauge(name: str, *points: dict[str, Any], unit: str = "") -> dict[str, Any]:
 
 def counter(name: str, *points: dict[str, Any], unit: str = "") -> dict[str, Any]:
     """Return a cumulative, monotonic sum."""
-    return {"name": name, "unit": unit, "sum": {"dataPoints": list(points), "isMonotonic": True, "aggregationTemporality": 2}}
+    return {
+        "name": name,
+        "unit": unit,
+        "sum": {"dataPoints": list(points), "isMonotonic": True, "aggregationTemporality": 2},
+    }
 
 
 def rows(store: Path, table: str, what: str = "*", order: str = "ALL") -> list[tuple[Any, ...]]:

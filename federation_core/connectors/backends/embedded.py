@@ -34,9 +34,7 @@ class Embedded:
     kind = "embedded"
     pushes_down: frozenset[str] = frozenset()
 
-    def __init__(
-        self, cluster: str, signal: str, path: Path, clock_ms: Callable[[], int] = wall_clock_ms
-    ) -> None:
+    def __init__(self, cluster: str, signal: str, path: Path, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
         self._cluster, self._signal, self._clock_ms = cluster, signal, clock_ms
         self._reader = reader_of(path)
 

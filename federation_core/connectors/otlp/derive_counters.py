@@ -207,5 +207,3 @@ class Counters:
         self._last = np.frombuffer(state["last"], dtype=np.int64).copy()
         self._codes = np.frombuffer(state["codes"], dtype=np.int64).copy()
         self._rows = np.frombuffer(state["rows"]).reshape(-1, self.width).copy()
-
-

@@ -212,7 +212,7 @@ def time_bounds_ms(table: Table, rows: Columns) -> tuple[int, int]:
         case "samples":
             return int(rows["t_ms"].min()), int(rows["t_ms"].max())
         case "logs":
-            return int(rows["t_ns"].min()) // 1_000_000, int(rows["t_ns"].max()) // 1_000_000 + 1
+            return int(rows["t_ns"].min()) // 1_000_000, -(-int(rows["t_ns"].max()) // 1_000_000)
         case "spans":
             ends = np.add(rows["start_ns"], rows["duration_ns"])
-            return int(rows["start_ns"].min()) // 1_000_000, int(ends.max()) // 1_000_000 + 1
+            return int(rows["start_ns"].min()) // 1_000_000, -(-int(ends.max()) // 1_000_000)

@@ -166,7 +166,9 @@ def test_durations_fall_into_buckets_that_include_their_bound(ingest: Ingest, pa
     spans = [span(1, 1, duration_s=0.1), span(2, 2, duration_s=0.100000001), span(3, 3, duration_s=11)]
     ingest.add(traces((resource("web"), spans)))
     ingest.flush()
-    buckets = {bound: count for (bound,), count in totals_of(path, "http_request_duration_seconds_bucket", "le").items()}
+    buckets = {
+        bound: count for (bound,), count in totals_of(path, "http_request_duration_seconds_bucket", "le").items()
+    }
     assert (buckets["0.05"], buckets["0.1"], buckets["0.25"], buckets["10"], buckets["+Inf"]) == (0, 1, 2, 2, 3)
     assert totals_of(path, "http_request_duration_seconds_count") == {(): 3}
     assert totals_of(path, "http_request_duration_seconds_sum") == {(): 11.200000001}
@@ -188,7 +190,9 @@ def test_log_records_are_counted_by_service_and_level_alone(ingest: Ingest, path
         )
     )
     ingest.flush()
-    found = {tuple(sorted(json.loads(text).items())): v[-1][1] for text, v in samples_of(path, "log_records_total").items()}
+    found = {
+        tuple(sorted(json.loads(text).items())): v[-1][1] for text, v in samples_of(path, "log_records_total").items()
+    }
     assert found == {(("level", "info"), ("service", "web")): 2, (("level", "error"), ("service", "web")): 1}
 
 

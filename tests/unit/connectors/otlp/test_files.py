@@ -111,9 +111,7 @@ def test_parents_in_another_file_are_found_whatever_the_order(store: SegmentStor
     assert totals_of(path, "traces_service_graph_request_total", "client", "server") == {("web", "orders"): 1}
 
 
-def test_an_import_in_many_commits_gives_what_one_commit_gives(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_import_in_many_commits_gives_what_one_commit_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = [
         traces((ORDERS, [span(t, 2, 1, end_s=20 * t)]), (WEB, [span(t, 1, end_s=20 * t + 1)])) for t in range(1, 60)
     ]
@@ -144,7 +142,9 @@ def test_a_file_that_has_grown_is_read_from_where_it_ended(store: SegmentStore, 
     assert totals_of(path, "log_records_total") == {(): 3}
 
 
-def test_a_line_still_being_written_is_left_for_the_next_import(store: SegmentStore, path: Path, tmp_path: Path) -> None:
+def test_a_line_still_being_written_is_left_for_the_next_import(
+    store: SegmentStore, path: Path, tmp_path: Path
+) -> None:
     whole = log_lines("a", "b")
     report = import_files([written(tmp_path, "f", whole[:-20])], store)
     assert "not complete" in report.rejections[0].reason
@@ -152,7 +152,9 @@ def test_a_line_still_being_written_is_left_for_the_next_import(store: SegmentSt
     assert [line for (line,) in rows(path, "logs", "line")] == ["a", "b"]
 
 
-def test_a_different_file_with_the_same_first_line_is_read_whole(store: SegmentStore, path: Path, tmp_path: Path) -> None:
+def test_a_different_file_with_the_same_first_line_is_read_whole(
+    store: SegmentStore, path: Path, tmp_path: Path
+) -> None:
     import_files([written(tmp_path, "f", log_lines("a", "b", "c"))], store)
     import_files([written(tmp_path, "g", log_lines("a", "x"))], store)
     assert sorted(line for (line,) in rows(path, "logs", "line")) == ["a", "a", "b", "c", "x"]

@@ -56,9 +56,7 @@ def test_a_late_span_counts_in_the_first_open_step(store: SegmentStore, path: Pa
     assert list(samples_of(path, "http_requests_total").values()) == [[(0, 0), (15, 1), (30, 1), (45, 2)]]
 
 
-def test_an_append_that_fails_loses_nothing(
-    store: SegmentStore, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_append_that_fails_loses_nothing(store: SegmentStore, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ingest = Ingest(store, lag_ms=0)
     ingest.add(traces((WEB, [span(1, 1)])))
     ingest.add(logs((WEB, [log("a")])))

@@ -52,7 +52,8 @@ def test_the_labels_of_a_stream_are_who_sent_it_and_the_level(ingest: Ingest, pa
     ingest.flush()
     ((labels, own),) = rows(path, "logs", "labels, attributes")
     assert json.loads(labels) == {
-        "container": "server", "instance": "web-0", "level": "info", "namespace": "shop", "pod": "web-0", "service": "web",
+        "container": "server", "instance": "web-0", "level": "info", "namespace": "shop", "pod": "web-0",
+        "service": "web",
     }  # fmt: skip
     assert json.loads(own) == {"u": 1}
 

@@ -56,7 +56,9 @@ def test_integers_may_be_text(ingest: Ingest, path: Path) -> None:
 
 def test_a_histogram_becomes_cumulative_buckets_sum_and_count(ingest: Ingest, path: Path) -> None:
     body = {"count": "6", "sum": 4.5, "bucketCounts": ["1", "2", "3"], "explicitBounds": [0.5, 1], "min": 0.1}
-    added(ingest, {"name": "wait", "unit": "s", "histogram": {"aggregationTemporality": 2, "dataPoints": [point(**body)]}})
+    added(
+        ingest, {"name": "wait", "unit": "s", "histogram": {"aggregationTemporality": 2, "dataPoints": [point(**body)]}}
+    )
     buckets = {json.loads(text)["le"]: v[0][1] for text, v in samples_of(path, "wait_seconds_bucket").items()}
     assert buckets == {"0.5": 1, "1": 3, "+Inf": 6}
     assert [v[0][1] for v in samples_of(path, "wait_seconds_sum").values()] == [4.5]

@@ -15,7 +15,9 @@ from tests.support.otlp_requests import T0_MS, attributes, resource, rows, span,
 def stored(ingest: Ingest, path: Path, *spans: dict[str, Any]) -> list[tuple[Any, ...]]:
     ingest.add(traces((resource("web"), list(spans))), line=7)
     ingest.flush()
-    return rows(path, "spans", "trace_id, span_id, parent_id, name, kind, status, status_message, start_ns, duration_ns")
+    return rows(
+        path, "spans", "trace_id, span_id, parent_id, name, kind, status, status_message, start_ns, duration_ns"
+    )
 
 
 def test_a_span_keeps_its_identity_time_and_status(ingest: Ingest, path: Path) -> None:
@@ -69,7 +71,11 @@ def test_attributes_of_every_kind_survive(ingest: Ingest, path: Path) -> None:
 
 
 def test_events_and_links_survive(ingest: Ingest, path: Path) -> None:
-    event = {"timeUnixNano": str(T0_MS * 1_000_000), "name": "exception", "attributes": attributes({"exception.type": "E"})}
+    event = {
+        "timeUnixNano": str(T0_MS * 1_000_000),
+        "name": "exception",
+        "attributes": attributes({"exception.type": "E"}),
+    }
     stored(ingest, path, span(1, 1, events=[event], links=[{"traceId": f"{9:032x}", "spanId": f"{8:016x}"}]))
     ((events, links),) = rows(path, "spans", "events, links")
     assert json.loads(events) == [

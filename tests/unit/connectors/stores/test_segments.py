@@ -119,7 +119,7 @@ def test_a_crash_at_any_point_leaves_the_version_before_or_the_new_one(
         state = again.state
         assert lines(tmp_path) == (["1 before", "2 after"] if survived else ["1 before"])
         assert (state, bool(samples_of(tmp_path, "x"))) == ((b"2", True) if survived else (b"1", False))
-        again.append({"logs": log_batch((3, "later"))}, b"3")
+        again.append({"logs": log_batch((3, "3 later"))}, b"3")
     assert lines(tmp_path)[-1] == "3 later"
 
 

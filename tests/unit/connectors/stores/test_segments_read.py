@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -146,7 +147,7 @@ def test_slices_cover_the_range_without_overlap_in_the_direction_asked(tmp_path:
         ordered = sorted(parts, key=lambda part: part.start_ns)
         assert parts == (ordered if direction == "forward" else ordered[::-1])
         assert (ordered[0].start_ns, ordered[-1].end_ns) == (100_000_000, 3_000_000_000)
-        assert all(a.end_ns == b.start_ns for a, b in zip(ordered, ordered[1:], strict=False))
+        assert all(a.end_ns == b.start_ns for a, b in pairwise(ordered))
         for segment in segments:
             inside = [part for part in parts if segment in part.segments]
             assert min(part.start_ns for part in inside) <= max(segment.min_ms, 100) * 1_000_000
