@@ -42,7 +42,7 @@ def result_answer(result: Result, plan: Plan, elapsed_ms: int) -> Response:
         response = problem(result.error, **members)
     else:
         response = json_answer(result_json(result, plan, elapsed_ms))
-    return _with_ledger(response, result.query_id, result.coverage)
+    return with_ledger(response, result.query_id, result.coverage)
 
 
 def job_answer(job: Job, status: int = 200) -> Response:
@@ -55,10 +55,11 @@ def job_answer(job: Job, status: int = 200) -> Response:
     if status == 200:
         response.add_etag()
         response.make_conditional(request.environ)
-    return _with_ledger(response, job.query_id, progress_coverage(job.progress))
+    return with_ledger(response, job.query_id, progress_coverage(job.progress))
 
 
-def _with_ledger(response: Response, query_id: str, coverage: Coverage) -> Response:
+def with_ledger(response: Response, query_id: str, coverage: Coverage) -> Response:
+    """Add the headers that say which query an answer belongs to and what it rests on."""
     response.headers["X-Federation-Coverage"] = coverage.header()
     response.headers["X-Query-Id"] = query_id
     timings = [f"cl-{row.cluster};dur={row.elapsed_ms}" for row in coverage.clusters if row.elapsed_ms is not None]

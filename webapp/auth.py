@@ -90,7 +90,7 @@ def _configure_tokens(app: Flask, settings: Settings) -> None:
 def _token_scope(settings: Settings) -> Scope:
     try:
         verified = verify_jwt_in_request()
-    except (JWTExtendedException, PyJWTError, ValueError, TypeError) as exc:
+    except (JWTExtendedException, PyJWTError, ValueError, TypeError, RecursionError) as exc:
         # The library's answers differ by fault (401, 422, 500), and each would teach a forger something.
         _log.info("token refused: %s", type(exc).__name__)
         raise Unauthenticated("this route needs a valid bearer token") from None
@@ -177,7 +177,10 @@ def _why_not_local() -> str:
     if forwarded:
         return f"this one came through a proxy ({forwarded[0]})"
     # A page elsewhere can point its own name at 127.0.0.1; the browser then still sends that name.
-    host = urlsplit(f"//{request.host}").hostname
+    try:
+        host = urlsplit(f"//{request.host}").hostname
+    except ValueError:
+        host = None
     if host not in _LOOPBACK_HOSTS:
         return f"this one asks for the host {host}"
     return ""

@@ -28,8 +28,9 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "/api/problems/"
 #: What a retryable answer asks for where the error does not say it.
 RETRY_AFTER_S = 1
-#: A reader needs no more of a wrong value than this to recognise it.
+#: A reader needs no more of a wrong value, and of many wrong fields, than this to recognise what is wrong.
 _SHOWN_CHARS = 500
+_SHOWN_FIELDS = 20
 
 _log = logging.getLogger(__name__)
 
@@ -83,8 +84,10 @@ class InvalidFields(BadRequest):
     """Several fields of one request are wrong; `errors` holds `{field, detail, got, expected}` for each."""
 
     def __init__(self, field_errors: Sequence[Mapping[str, Any]]) -> None:
-        super().__init__("; ".join(f"{e['field']}: {e['detail']}" for e in field_errors))
-        self.field_errors = [dict(error) for error in field_errors]
+        self.field_errors = [dict(error) for error in field_errors[:_SHOWN_FIELDS]]
+        said = "; ".join(f"{error['field']}: {error['detail']}" for error in self.field_errors)
+        many = len(field_errors) > _SHOWN_FIELDS
+        super().__init__(f"{len(field_errors)} fields are wrong, the first are: {said}" if many else said)
 
 
 def slug(cls: type[FederationError]) -> str:

@@ -11,12 +11,12 @@ from flask import Response, request
 from werkzeug.exceptions import NotImplemented as NotBuilt
 
 from federation_core.query import Query
-from webapp.answers import POLL_AFTER_S, job_answer, json_answer, result_answer
+from webapp.answers import POLL_AFTER_S, job_answer, json_answer, result_answer, with_ledger
 from webapp.api.operations import Operations
 from webapp.ask import pipeline
 from webapp.auth import scope
 from webapp.prefer import read_preference
-from webapp.schemas.answers import job_json
+from webapp.schemas.answers import job_json, progress_coverage
 from webapp.schemas.documents import JobDocument, JobsDocument, PlanDocument
 from webapp.schemas.queries import query_from
 from webapp.schemas.requests import Listing, Submission
@@ -114,7 +114,8 @@ def read_result(query_id: str) -> Response:
 @blueprint.operation("GET", "/queries/<query_id>/explain", answers={200: ("the plan", PlanDocument)}, faults=_OUTCOMES)
 def explain_sent(query_id: str) -> Response:
     """Read the plan of a query that was submitted"""
-    return json_answer(pipeline().job(scope(), query_id).plan.explain())
+    job = pipeline().job(scope(), query_id)
+    return with_ledger(json_answer(job.plan.explain()), query_id, progress_coverage(job.progress))
 
 
 def _query(body: dict[str, Any]) -> Query:

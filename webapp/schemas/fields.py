@@ -23,16 +23,17 @@ def expected(what: str, how: str) -> ValidationError:
 
 
 class Text(fields.Field[str]):
-    """A text that is not empty and can be written as UTF-8 (no lone surrogate)."""
+    """A text that can be written as UTF-8 (no lone surrogate) and is not empty, unless it may be."""
 
-    def __init__(self, description: str, example: str | None = None, **kwargs: Any) -> None:
-        metadata = {"type": "string", "minLength": 1, "description": description}
-        super().__init__(metadata=metadata | ({"example": example} if example else {}), **kwargs)
+    def __init__(self, description: str, example: str | None = None, *, may_be_empty: bool = False, **kw: Any) -> None:
+        metadata = {"type": "string", "description": description} | ({"example": example} if example else {})
+        super().__init__(metadata=metadata | ({} if may_be_empty else {"minLength": 1}), **kw)
+        self._may_be_empty = may_be_empty
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         if not isinstance(value, str):
             raise expected(f"{_kind(value)} is not a text", "a text")
-        if not value.strip():
+        if not value.strip() and not self._may_be_empty:
             raise expected("the text is empty", "a text")
         require_utf8(value)
         return value

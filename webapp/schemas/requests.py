@@ -65,7 +65,9 @@ class MatcherBody(_Strict):
 
     label = Text("the label's name", "service", required=True)
     op = OneOf("how the value is compared; default =", ("=", "!=", "=~", "!~"), load_default="=")
-    value = fields.String(required=True, metadata={"description": "the value or RE2 pattern", "example": "cart"})
+    value = Text(
+        "the value or RE2 pattern; empty means that the label is absent", "cart", may_be_empty=True, required=True
+    )
 
 
 class MetricsBody(RangeBody):

@@ -66,6 +66,7 @@ def unsigned(payload: Mapping[str, Any]) -> dict[str, str]:
     return {"Authorization": f"Bearer {parts[0]}.{parts[1]}."}
 
 
+DEEP = base64.urlsafe_b64encode(b'{"alg":' + b"[" * 5000 + b"]" * 5000 + b"}").rstrip(b"=").decode()
 FORGED_KEY = "another-secret-of-thirty-two-bytes!!"
 FAULTS = {
     "no token": {},
@@ -87,6 +88,7 @@ FAULTS = {
     "another audience": bearer(claims(aud="else")),
     "without audience": bearer(claims(aud=None)),
     "a refresh token": bearer(claims(type="refresh")),
+    "a header nested without end": {"Authorization": f"Bearer {DEEP}.e30.AA"},
     "crit": bearer(claims(), crit=["x"]),
 }
 
@@ -303,6 +305,9 @@ def test_the_open_scope_refuses_what_came_through_a_proxy(client: FlaskClient, h
         ("[::1]:8080", 200),
         ("evil.example", 403),
         ("localhost.evil.example:8080", 403),
+        ("[", 403),
+        ("[::1", 403),
+        ("a b", 403),
     ],
 )
 def test_the_open_scope_answers_only_under_a_loopback_name(client: FlaskClient, host: str, status: int) -> None:

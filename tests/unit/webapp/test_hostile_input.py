@@ -93,6 +93,30 @@ def test_every_wrong_field_is_told_at_once(client: FlaskClient) -> None:
     assert {error["field"] for error in fields} == {"signal", "query", "limit", "x"}
 
 
+def test_thousands_of_wrong_fields_make_no_large_answer(client: FlaskClient) -> None:
+    response = client.post("/api/v1/queries", json=METRICS | {f"x{i}": 1 for i in range(9000)})
+    assert (response.status_code, len(response.json["errors"])) == (400, 20)
+    assert response.json["detail"].startswith("9000 fields are wrong")
+
+
+def test_no_field_takes_half_of_a_surrogate_pair(client: FlaskClient) -> None:
+    for body in (
+        b'{"metric": "\\ud800"}',
+        b'{"metric": "up", "labels": {"a": "\\ud800"}}',
+        b'{"metric": "up", "matchers": [{"label": "a", "value": "\\ud800"}]}',
+        b'{"metric": "up", "aggregation": "sum", "groupBy": ["\\ud800"]}',
+        b'{"query": "up", "clusters": ["\\ud800"]}',
+        b'{"query": "up", "\\ud800": 1}',
+    ):
+        response = client.post("/api/v1/metrics/query", data=body, content_type="application/json")
+        assert response.status_code == 400, body
+
+
+def test_the_value_of_a_matcher_may_be_empty(client: FlaskClient) -> None:
+    body = {"metric": "up", "matchers": [{"label": "a", "value": ""}]}
+    assert client.post("/api/v1/metrics/query", json=body).json["query"] == 'up{a=""}'
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

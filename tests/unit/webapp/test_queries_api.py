@@ -156,7 +156,9 @@ def test_explain_shows_leaves_root_and_who_is_left_out_and_runs_nothing(
 
 def test_the_plan_of_a_submitted_query_can_be_read(client: FlaskClient) -> None:
     where = submit(client).headers["Location"]
-    assert client.get(where + "/explain").json["queryId"] == where.rpartition("/")[2]
+    plan = client.get(where + "/explain")
+    assert plan.json["queryId"] == plan.headers["X-Query-Id"] == where.rpartition("/")[2]
+    assert plan.headers["X-Federation-Coverage"] == "0/3;missing=app-prod,prod,stage"
 
 
 def test_an_idempotency_key_is_refused_rather_than_ignored(client: FlaskClient, federation: InProcess) -> None:
