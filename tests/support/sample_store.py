@@ -16,7 +16,7 @@ from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, Query, TimeRange
 from federation_core.signals.metrics import KIND
 from federation_core.signals.metrics.expr import MatrixSelector
-from federation_core.signals.metrics.frame import Frame, Payload, SampleColumns
+from federation_core.signals.metrics.frame import Payload, SampleColumns
 from federation_core.signals.metrics.parse import parse
 from federation_core.tenancy import Limits, Scope
 
@@ -90,15 +90,16 @@ def federate(
     """Plan, run in every cluster, send over the wire, merge in the given order of arrival."""
     query = query_of(text, time_range)
     split = KIND.split(KIND.parse(text), query, sorted(stores))
-    parts = {}
+    parts, said = {}, []
     for cluster in order or sorted(stores):
         if cluster not in split.leaves:
             continue
         shard = Shard("q", cluster, "metrics", split.leaves[cluster], scope_of([cluster]), FAR_DEADLINE.at_ms)
         fetched = KIND.run(MemoryConnector(stores[cluster]), shard, FAR_DEADLINE)
+        said += [warning for f in fetched.values() for warning in f.warnings]
         parts[cluster] = {leaf: KIND.decode(KIND.encode(f.payload)) for leaf, f in fetched.items()}
     payload, warnings = KIND.merge(split.root, query, parts, ())
-    return payload, warnings
+    return payload, tuple(dict.fromkeys((*said, *warnings)))
 
 
 def evaluate_one(text: str, store: Sequence[Series], time_range: TimeRange) -> Payload:
@@ -121,7 +122,11 @@ def evaluate_one(text: str, store: Sequence[Series], time_range: TimeRange) -> P
 
 def as_dict(payload: Payload) -> dict[Labels, dict[int, float]]:
     """Return labels → time in ms → value of everything that is present."""
-    assert isinstance(payload, Frame)
+    if isinstance(payload, SampleColumns):
+        spans = zip(payload.labels, payload.offsets.tolist(), payload.offsets[1:].tolist(), strict=False)
+        return {
+            row: dict(zip(payload.t_ms[a:b].tolist(), payload.values[a:b].tolist(), strict=True)) for row, a, b in spans
+        }
     times = payload.grid.times_ms.tolist()
     return {
         row: {times[j]: float(payload.values[i, j]) for j in np.flatnonzero(payload.present[i]).tolist()}

@@ -132,6 +132,8 @@ class SampleColumns:
     def __post_init__(self) -> None:
         if len(self.offsets) != len(self.labels) + 1 or self.offsets[0] != 0 or self.offsets[-1] != len(self.t_ms):
             raise ValueError("offsets do not describe the sample columns")
+        if (np.diff(self.offsets) < 0).any():
+            raise ValueError("offsets fall")
         if len(self.t_ms) != len(self.values):
             raise ValueError("the sample columns differ in length")
 
@@ -175,6 +177,15 @@ class SampleColumns:
         """Mark the samples that are stale markers."""
         bits: npt.NDArray[np.uint64] = np.ascontiguousarray(self.values).view(np.uint64)
         return np.equal(bits, np.uint64(STALE_BITS))
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the times of every series strictly increase."""
+        rising = np.diff(self.t_ms) > 0
+        # Between two series time may fall back.
+        inner = self.offsets[1:-1]
+        rising[inner[(inner > 0) & (inner < len(self.t_ms))] - 1] = True
+        return bool(rising.all())
 
     def relabelled(self, labels: Iterable[Labels]) -> SampleColumns:
         """Return the same samples under other label sets."""

@@ -101,6 +101,8 @@ def _fetch(connector: Connector, span: Span, shard: Shard, deadline: Deadline) -
     columns = fetched.payload
     if not isinstance(columns, SampleColumns):
         raise Malformed(f"the connector answered raw samples with {type(columns).__name__}", cluster=cluster)
+    if not columns.in_order:
+        raise Malformed("the connector answered samples that are not in order of time, or one twice", cluster=cluster)
     labels = tuple(set_aside(series, cluster) for series in columns.labels)
     require_distinct(labels, cluster)
     columns = columns.relabelled(labels)

@@ -56,8 +56,14 @@ def _read_frame(wire: Mapping[str, Any]) -> Frame:
     stored = np.frombuffer(wire["values"], dtype="<f8")
     if wire["present"] is None:
         return Frame(labels, grid, stored.reshape(shape), np.ones(shape, dtype=np.bool_), wire["kind"])
-    bits = np.unpackbits(np.frombuffer(wire["present"], dtype=np.uint8), count=shape[0] * shape[1])
-    present = bits.astype(np.bool_).reshape(shape)
+    packed = np.frombuffer(wire["present"], dtype=np.uint8)
+    # Unpacking pads with zeros up to any number that is named: what is named must be what was sent.
+    if len(packed) != -(-shape[0] * shape[1] // 8):
+        raise ValueError("the presence mask does not fit the frame")
+    present = np.unpackbits(packed, count=shape[0] * shape[1]).astype(np.bool_).reshape(shape)
+    # One value would be spread over all places: as many as are present must have come.
+    if len(stored) != np.count_nonzero(present):
+        raise ValueError("the values do not fit the presence mask")
     values = np.full(shape, np.nan)
     values[present] = stored
     return Frame(labels, grid, values, present, wire["kind"])
@@ -93,8 +99,10 @@ def _encode_labels(labels: tuple[Labels, ...]) -> dict[str, Any]:
 
 
 def _decode_labels(wire: Mapping[str, Any]) -> tuple[Labels, ...]:
-    texts = wire["texts"]
-    flat = iter([texts[code] for code in np.frombuffer(wire["codes"], dtype="<u4").tolist()])
+    texts, codes = wire["texts"], np.frombuffer(wire["codes"], dtype="<u4")
     lengths = np.frombuffer(wire["pairs"], dtype="<u4").tolist()
+    if 2 * sum(lengths) != len(codes) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("the label sets do not fit their texts")
+    flat = iter([texts[code] for code in codes.tolist()])
     # The pairs were written from sorted label sets, so the constructor's own sorting is not repeated.
     return tuple(Labels((next(flat), next(flat)) for _ in range(length)) for length in lengths)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 
@@ -69,6 +70,38 @@ def test_absent_values_and_repeated_texts_are_not_sent() -> None:
 def test_bytes_that_are_no_payload_are_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):
         decode(data)
+
+
+def tampered(payload: Frame | SampleColumns, **changes: object) -> bytes:
+    wire = msgpack.unpackb(encode(payload))
+    labels = {key: changes.pop(key) for key in tuple(changes) if key in wire["labels"]}
+    return bytes(msgpack.packb({**wire, **changes, "labels": {**wire["labels"], **labels}}))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tampered(frame(), grid=[0, 1, 1 << 60]),
+        tampered(frame(), present=b""),
+        tampered(frame(), values=b"\0" * 8),
+        tampered(frame(), codes=b"\0" * 4),
+        tampered(frame(), codes=b"\xff" * 32),
+        tampered(frame(), texts=[1, 2, 3, 4, 5]),
+        tampered(frame(), pairs=b"\xff" * 8),
+        tampered(SampleColumns.of([(A, [1, 2], [1.0, 2.0]), (B, [], [])]), offsets=np.array([0, 3, 2]).tobytes()),
+    ],
+    ids=["grid", "mask", "values", "codes", "code", "texts", "pairs", "offsets"],
+)
+def test_a_part_that_does_not_fit_itself_is_malformed(data: bytes) -> None:
+    with pytest.raises(Malformed):
+        decode(data)
+
+
+def test_times_are_in_order_within_a_series_and_may_fall_between_two() -> None:
+    assert SampleColumns.of([(A, [5, 9], [1, 2]), (B, [], []), (B, [3, 4], [1, 2]), (A, [], [])]).in_order
+    assert SampleColumns.of([(A, [], []), (B, [3], [1])]).in_order
+    assert not SampleColumns.of([(A, [5, 5], [1, 2])]).in_order
+    assert not SampleColumns.of([(A, [1], [1]), (B, [5, 4], [1, 2])]).in_order
 
 
 def test_stale_markers_are_told_from_other_nan_by_their_bits() -> None:

@@ -118,6 +118,10 @@ class TestFetching:
             run(connector, shard("x", "y", "z"), Deadline(5, lambda: next(clock)))
         assert len(connector.asked) == 2
 
+    def test_a_sample_that_comes_twice_is_malformed_as_every_rate_would_be_wrong(self) -> None:
+        with pytest.raises(Malformed, match="in order"):
+            run(MemoryConnector([series("x", [(600_000, 1), (600_000, 1)])]), shard("x"), FAR_DEADLINE)
+
     def test_a_connector_that_answers_with_something_else_is_malformed(self) -> None:
         class Wrong(MemoryConnector):
             def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
