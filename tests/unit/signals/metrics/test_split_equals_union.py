@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -242,6 +243,14 @@ def test_raw_samples_of_all_clusters_are_united(seed: int) -> None:
     assert got.offsets.tolist() == want.offsets.tolist()
     assert got.t_ms.tolist() == want.t_ms.tolist()
     assert got.values.tolist() == want.values.tolist()
+
+
+def test_the_order_of_arrival_decides_nothing_even_where_order_matters() -> None:
+    """Two large terms overflow if they meet first: which ones meet is decided by the clusters' names."""
+    huge = {"dev": 1.7e308, "prod": 1.7e308, "stage": -1.7e308}
+    stores = {name: [(Labels.of({"__name__": "x"}), [0], [value])] for name, value in huge.items()}
+    answers = {repr(as_dict(federate("sum(x)", stores, TimeRange(0, 0), order)[0])) for order in permutations(huge)}
+    assert len(answers) == 1
 
 
 def test_the_order_of_arrival_changes_no_bit() -> None:
