@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from typing import Any, Literal
 
-from celery import Celery
 from kombu.entity import Exchange, Queue
 
 from federation_core.config import Settings
 from federation_core.connectors.files import load
 from federation_core.errors import InvalidConfig
+from workers.batching import BatchingCelery
 
 Role = Literal["web", "cluster", "merge", "beat"]
 
@@ -32,10 +32,10 @@ _VISIBILITY_TIMEOUT_S = 60
 _CONNECT_TIMEOUT_S = 2
 #: The web tier must say within seconds that the broker is down; a worker has time.
 _ANSWER_TIMEOUT_S = {"web": 2, "cluster": 30, "merge": 30, "beat": 5}
-_PUBLISH_RETRIES = {"web": 1, "cluster": 5, "merge": 5, "beat": 1}
+_PUBLISH_RETRIES = {"web": 0, "cluster": 5, "merge": 5, "beat": 1}
 
 
-def make_celery(settings: Settings, role: Role = "web", *, clusters: tuple[str, ...] = ()) -> Celery:
+def make_celery(settings: Settings, role: Role = "web", *, clusters: tuple[str, ...] = ()) -> BatchingCelery:
     """Build the application for one role; `clusters` are those whose queues a cluster worker consumes.
 
     Raises InvalidConfig: there is no Redis URL, or a cluster is not configured.
@@ -44,7 +44,7 @@ def make_celery(settings: Settings, role: Role = "web", *, clusters: tuple[str, 
         raise InvalidConfig("REDIS_URL is not set: the workers need the redis:// URL of the broker")
     for name in clusters:
         settings.cluster(name)
-    app = Celery("appsentry", set_as_current=role != "web")
+    app = BatchingCelery("appsentry", set_as_current=role != "web")
     app.conf.update(_conf(settings, role))
     if role != "web":
         # The web tier sends tasks by name; only a process that runs them imports what they do.
@@ -105,7 +105,12 @@ def _conf(settings: Settings, role: Role) -> dict[str, Any]:
         "redis_socket_timeout": answer_timeout_s,
         "redis_socket_connect_timeout": _CONNECT_TIMEOUT_S,
         "result_backend_transport_options": {
-            "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.2}
+            "retry_policy": {
+                "max_retries": _PUBLISH_RETRIES[role],
+                "interval_start": 0,
+                "interval_step": 0.1,
+                "interval_max": 0.2,
+            }
         },
         "result_expires": 900,
         "result_extended": False,
@@ -121,7 +126,7 @@ def _conf(settings: Settings, role: Role) -> dict[str, Any]:
     }
 
 
-def from_environment() -> Celery:
+def from_environment() -> BatchingCelery:
     """Build the application that `celery -A workers.app` starts: a cluster worker if APPSENTRY_CLUSTERS names some."""
     clusters = tuple(name.strip() for name in os.environ.get("APPSENTRY_CLUSTERS", "").split(",") if name.strip())
     settings = load(os.environ, only=clusters)

@@ -7,37 +7,47 @@ same time (the chord's callback, the waiter at the deadline, the reaper): one re
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from celery import Celery, chord, group
-from kombu.exceptions import OperationalError
+from celery import chord, group
+from kombu.exceptions import KombuError
 
 from federation_core.config import Settings
 from federation_core.connectors.stores.jobs import Jobs, wall_clock_ms
-from federation_core.connectors.stores.redis import answering
+from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, answering
 from federation_core.errors import BrokerUnavailable, QueryExpired, QueryNotFound, StoreUnavailable
 from federation_core.outcome import Result
 from federation_core.plan import Plan, Shard
 from workers.app import AGGREGATE, MERGE_QUEUE, QUERY_CLUSTER, make_celery
+from workers.batching import BatchingCelery
 from workers.settle import read_result, settle
+
+#: A sending that fails later than this has met silence, not a closed connection.
+_AT_ONCE_S = 0.5
 
 
 class Dispatch:
     """Sends plans to the clusters' workers and gets their results. Opens nothing until it is used; thread-safe."""
 
     def __init__(
-        self, settings: Settings, clock: Callable[[], int] = wall_clock_ms, *, celery: Celery | None = None
+        self,
+        settings: Settings,
+        clock: Callable[[], int] = wall_clock_ms,
+        *,
+        celery: BatchingCelery | None = None,
+        answer_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
         #: The jobs of all tenants.
-        self.jobs = Jobs(settings.redis_url, settings.result_ttl_ms, clock)
+        self.jobs = Jobs(settings.redis_url, settings.result_ttl_ms, clock, answer_s=answer_s)
         self._settings = settings
         self._clock = clock
         self._given = celery
 
     @cached_property
-    def _celery(self) -> Celery:
+    def _celery(self) -> BatchingCelery:
         return self._given or make_celery(self._settings)
 
     def served(self) -> frozenset[str]:
@@ -104,16 +114,27 @@ class Dispatch:
         return ended
 
     def _send(self, plan: Plan) -> None:
-        """Send the chord: a header task per shard on its cluster's queue, and the callback on `merge`."""
-        callback = self._task(AGGREGATE, MERGE_QUEUE, plan.query.tenant_id, plan.query_id)
-        header = group(
-            [self._task(QUERY_CLUSTER, _queue(shard), _text(shard)) for shard in plan.shards], app=self._celery
-        )
+        """Send the chord: a header task per shard on its cluster's queue, and the callback on `merge`.
+
+        A connection that the broker has closed in the meantime fails at once, so it is tried again once; silence is
+        not. If the first sending did arrive, the parts are written twice and settled once.
+        """
+        started_s = time.monotonic()
         try:
-            with answering():
-                chord(header, app=self._celery)(callback)
-        except (OperationalError, StoreUnavailable) as exc:
-            raise BrokerUnavailable(f"the task queue does not answer: {exc}") from exc
+            self._send_once(plan)
+        except (KombuError, StoreUnavailable) as exc:
+            if time.monotonic() - started_s > _AT_ONCE_S:
+                raise BrokerUnavailable(f"the task queue does not answer: {exc}") from exc
+            try:
+                self._send_once(plan)
+            except (KombuError, StoreUnavailable) as again:
+                raise BrokerUnavailable(f"the task queue does not answer: {again}") from again
+
+    def _send_once(self, plan: Plan) -> None:
+        header = [self._task(QUERY_CLUSTER, _queue(shard), _text(shard)) for shard in plan.shards]
+        callback = self._task(AGGREGATE, MERGE_QUEUE, plan.query.tenant_id, plan.query_id)
+        with answering(), self._celery.batch():
+            chord(group(header, app=self._celery), app=self._celery)(callback)
 
     def _task(self, name: str, queue: str, *args: str) -> Any:
         # Celery would print every argument into the message's headers, for people who look at Flower.

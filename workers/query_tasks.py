@@ -9,22 +9,22 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from celery import Celery
-
 from federation_core.config import Settings
 from federation_core.connectors.stores.jobs import wall_clock_ms
+from federation_core.connectors.stores.redis import WORKER_ANSWER_TIMEOUT_S
 from federation_core.errors import FederationError
 from federation_core.structured_logging import bound
 from workers.app import AGGREGATE, QUERY_CLUSTER, REAP
+from workers.batching import BatchingCelery
 from workers.dispatch import Dispatch
 from workers.shard_runner import ShardRunner
 
 _log = logging.getLogger(__name__)
 
 
-def register(app: Celery, settings: Settings, serving: frozenset[str]) -> None:
+def register(app: BatchingCelery, settings: Settings, serving: frozenset[str]) -> None:
     """Give the application its tasks; `serving` are the clusters whose shards this process may run."""
-    dispatch = Dispatch(settings, celery=app)
+    dispatch = Dispatch(settings, celery=app, answer_s=WORKER_ANSWER_TIMEOUT_S)
     runner = ShardRunner(settings, serving, dispatch.jobs, wall_clock_ms)
 
     @app.task(name=QUERY_CLUSTER)  # type: ignore[untyped-decorator]

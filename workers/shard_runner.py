@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
 
@@ -17,7 +18,7 @@ from federation_core.config import Settings
 from federation_core.connectors import Connector
 from federation_core.connectors.stores.jobs import Jobs
 from federation_core.connectors.stores.sealed import seal
-from federation_core.errors import ClusterError, FederationError, InternalError, Unreachable
+from federation_core.errors import ClusterError, FederationError, InternalError, StoreUnavailable, Unreachable
 from federation_core.outcome import Partial
 from federation_core.plan import Shard
 from federation_core.signals import kind_named
@@ -61,7 +62,9 @@ class ShardRunner:
 
     def _run(self, shard: Shard) -> None:
         tenant_id = shard.scope.tenant_id
-        self._jobs.start_part(tenant_id, shard.query_id, shard.cluster_name)
+        # Progress is shown, nothing rests on it: it must not cost an answer.
+        with suppress(StoreUnavailable):
+            self._jobs.start_part(tenant_id, shard.query_id, shard.cluster_name)
         partial = self._answer(shard)
         try:
             data = self._encode(shard, partial)

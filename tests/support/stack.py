@@ -72,16 +72,16 @@ class Stack:
     """Starts and ends the parts of a stack in one folder; a context manager that leaves no process behind."""
 
     folder: Path
+    worker_module: str = "tests.support.worker_with_faults"
     url: str = ""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    _redis: EmbeddedRedis | None = None
 
     def __enter__(self) -> Stack:
         self.now_ms = wall_clock_ms()
         write_stores(self.folder / "stores", self.now_ms)
         write_config(self.folder / "config", self.folder / "stores")
-        self._redis = EmbeddedRedis(self.folder / "redis")
-        self.url = self._redis.start()
+        self.redis = EmbeddedRedis(self.folder / "redis")
+        self.url = self.redis.start()
         self.break_clusters({})
         self.environ = roles.environment(
             {
@@ -103,15 +103,14 @@ class Stack:
                 process.kill()
         for process in self.processes:
             process.wait()
-        assert self._redis is not None
-        self._redis.stop()
+        self.redis.stop()
 
     def start(self, argv: list[str]) -> subprocess.Popen[bytes]:
-        """Start a role as it is started in production, except that its backends can be broken."""
+        """Start a role as it is started in production, except for what `worker_module` adds."""
         assert argv[:3] == [sys.executable, "-m", "workers"]
         with (self.folder / "workers.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.worker_with_faults", *argv[3:]],
+                [sys.executable, "-m", self.worker_module, *argv[3:]],
                 cwd=PROJECT,
                 env=self.environ,
                 stdout=log,

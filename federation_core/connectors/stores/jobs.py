@@ -27,7 +27,7 @@ from federation_core.connectors.stores.jobs_records import (
     unpack_rows,
 )
 from federation_core.connectors.stores.jobs_scripts import PUT_RESULT
-from federation_core.connectors.stores.redis import answering, connect
+from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, OneWay, answering, connect
 from federation_core.errors import QueryExpired, QueryNotFound
 from federation_core.outcome import ClusterVerdict
 from federation_core.plan import Plan
@@ -48,21 +48,33 @@ def wall_clock_ms() -> int:
 class Jobs:
     """The jobs of all tenants. Opens nothing until it is used; safe to use from several threads and after a fork."""
 
-    def __init__(self, url: str, result_ttl_ms: int = 3_600_000, clock: Callable[[], int] = wall_clock_ms) -> None:
+    def __init__(
+        self,
+        url: str,
+        result_ttl_ms: int = 3_600_000,
+        clock: Callable[[], int] = wall_clock_ms,
+        *,
+        answer_s: float = ANSWER_TIMEOUT_S,
+    ) -> None:
         #: The heartbeats of the clusters' workers.
         self.beats = Heartbeats(url)
         self._url = url
         self._ttl_ms = result_ttl_ms
         self._clock = clock
+        self._answer_s = answer_s
 
     # redis-py types an answer as everything it could be under any protocol and decoding, hence Any.
     @cached_property
     def _redis(self) -> Any:
-        return connect(self._url)
+        return connect(self._url, answer_s=self._answer_s)
 
     @cached_property
     def _waiting(self) -> Any:
-        return connect(self._url, blocking_s=_WAIT_SLICE_S)
+        return connect(self._url, blocking_s=_WAIT_SLICE_S, answer_s=self._answer_s)
+
+    @cached_property
+    def _one_way(self) -> OneWay:
+        return OneWay(self._url)
 
     @cached_property
     def _put_result(self) -> Any:
@@ -116,17 +128,14 @@ class Jobs:
     # Parts, written by the clusters' workers
 
     def start_part(self, tenant_id: str, query_id: str, cluster: str) -> None:
-        """Note that a cluster's worker has begun."""
+        """Note that a cluster's worker has begun; returns before Redis knows, since nothing rests on it."""
         part = keys.part(cluster, tenant_id, query_id)
-        with answering(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(part, "started_ms", str(self._clock()))
-            pipe.pexpire(part, keys.PART_TTL_MS)
-            pipe.execute()
+        self._one_way.send(("HSET", part, "started_ms", self._clock()), ("PEXPIRE", part, keys.PART_TTL_MS))
 
     def put_part(self, tenant_id: str, query_id: str, cluster: str, data: bytes, verdict: ClusterVerdict) -> None:
         """Store a cluster's part and its verdict in one round trip; a second writing replaces the first."""
         part = keys.part(cluster, tenant_id, query_id)
-        with answering(), self._redis.pipeline(transaction=True) as pipe:
+        with answering(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(part, mapping={"head": pack_head(verdict), "data": data})
             pipe.pexpire(part, keys.PART_TTL_MS)
             pipe.execute()

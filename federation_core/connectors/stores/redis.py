@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import redis
 from redis.backoff import ConstantBackoff
@@ -25,7 +27,9 @@ from redis.retry import Retry
 from federation_core.errors import InvalidConfig, StoreUnavailable
 
 CONNECT_TIMEOUT_S = 2.0
+#: How long one command may take where somebody waits; a worker sends large parts over slow links and has more time.
 ANSWER_TIMEOUT_S = 2.0
+WORKER_ANSWER_TIMEOUT_S = 15.0
 _START_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 5.0
 #: What a server of ours is told: loopback only, an append-only file flushed every second and kept small.
@@ -45,20 +49,60 @@ loglevel warning
 """
 
 
-def connect(url: str, *, blocking_s: float = 0) -> redis.Redis:
+def connect(url: str, *, blocking_s: float = 0, answer_s: float = ANSWER_TIMEOUT_S) -> redis.Redis:
     """Return a client (bytes in, bytes out) that opens its connections when they are first used.
 
-    `blocking_s` is the longest a blocking command will wait: a socket must outlast it.
+    `blocking_s` is the longest a blocking command will wait: a socket must outlast it by `answer_s`.
     """
     return redis.Redis.from_url(
         url,
         decode_responses=False,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=ANSWER_TIMEOUT_S + blocking_s,
+        socket_timeout=answer_s + blocking_s,
         socket_keepalive=True,
-        # One retry at once heals a connection that a restarted server has closed; more would only delay the error.
-        retry=Retry(ConstantBackoff(0.05), 1),
+        # One retry at once heals a connection that a restarted server has closed. A server that is silent is not
+        # asked again: that would only double the time until the error.
+        retry=Retry(ConstantBackoff(0.05), 1, supported_errors=(redis.ConnectionError,)),
     )
+
+
+class OneWay:
+    """A connection on which commands are sent and no answer is awaited, for what may be lost; thread-safe.
+
+    Redis is told not to reply. A connection that breaks takes what was just sent with it, and the next command opens
+    a new one.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._pool = connect(url).connection_pool
+        # redis-py does not type its connections.
+        self._connection: Any = None
+        self._pid = 0
+        self._lock = Lock()
+
+    def send(self, *commands: tuple[str | bytes | int, ...]) -> None:
+        """Send commands in one write; over a new connection where the old one turns out to be closed.
+
+        Raises StoreUnavailable: they could not be sent; nothing is known of those that could.
+        """
+        with self._lock, answering():
+            if self._connection is not None and self._pid == os.getpid():
+                try:
+                    self._write(commands)
+                    return
+                except (redis.ConnectionError, redis.TimeoutError, OSError):
+                    self._connection.disconnect()
+            self._connection, self._pid = self._open(), os.getpid()
+            self._write(commands)
+
+    def _write(self, commands: tuple[tuple[str | bytes | int, ...], ...]) -> None:
+        self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
+
+    def _open(self) -> Any:
+        connection: Any = self._pool.make_connection()
+        connection.connect()
+        connection.send_command("CLIENT", "REPLY", "OFF", check_health=False)
+        return connection
 
 
 @contextmanager
@@ -98,6 +142,8 @@ class EmbeddedRedis:
     def __init__(self, folder: Path, *, append_only: bool = True) -> None:
         self._folder = folder
         self._append_only = append_only
+        self._password = secrets.token_urlsafe(24)
+        self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -111,16 +157,16 @@ class EmbeddedRedis:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> str:
-        """Start the server, wait until it answers and return its URL.
+        """Start the server, wait until it answers and return its URL; started again it has the same URL.
 
         Raises InvalidConfig: no server program, or the folder is in use. StoreUnavailable: it does not come up.
         """
         binary = server_binary()
         self._folder.mkdir(parents=True, exist_ok=True)
-        password, port = secrets.token_urlsafe(24), _free_port()
+        self._port = self._port or _free_port()
         config = _CONFIG.format(
-            port=port,
-            password=password,
+            port=self._port,
+            password=self._password,
             folder=self._folder.resolve(),
             append_only="yes" if self._append_only else "no",
         )
@@ -142,7 +188,7 @@ class EmbeddedRedis:
         assert self._process.stdin is not None
         self._process.stdin.write(config.encode())
         self._process.stdin.close()
-        url = f"redis://:{password}@127.0.0.1:{port}/0"
+        url = f"redis://:{self._password}@127.0.0.1:{self._port}/0"
         self._await_answer(url)
         return url
 

@@ -1,11 +1,14 @@
+import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from federation_core.connectors.stores.redis import EmbeddedRedis, answering, connect, server_binary
+from federation_core.connectors.stores.redis import EmbeddedRedis, OneWay, answering, connect, server_binary
 from federation_core.errors import InvalidConfig, StoreUnavailable
 from tests.support.stack import running
 
@@ -33,10 +36,12 @@ def test_the_password_is_not_on_the_command_line(tmp_path: Path) -> None:
 
 def test_data_is_there_again_after_a_stop_and_a_start(tmp_path: Path) -> None:
     server = EmbeddedRedis(tmp_path)
-    connect(server.start()).set("key", "value")
+    url = server.start()
+    connect(url).set("key", "value")
     server.stop()
     try:
-        assert connect(server.start()).get("key") == b"value"
+        assert server.start() == url
+        assert connect(url).get("key") == b"value"
     finally:
         server.stop()
 
@@ -78,11 +83,54 @@ def test_stop_leaves_no_process(tmp_path: Path) -> None:
     assert not running(pid)
 
 
-def test_a_redis_that_is_not_there_is_said_within_seconds() -> None:
-    started = time.monotonic()
+def test_a_redis_that_is_not_there_is_said() -> None:
     with pytest.raises(StoreUnavailable, match="does not answer"), answering():
         connect("redis://127.0.0.1:1/0").ping()
-    assert time.monotonic() - started < 3
+
+
+def test_a_redis_that_hangs_is_said_and_not_asked_again(tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path)
+    client = connect(server.start(), answer_s=0.3)
+    client.ping()
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="does not answer"), answering():
+            client.ping()
+        assert time.monotonic() - started < 0.6
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+        server.stop()
+
+
+def test_a_client_outlives_a_restart_of_the_server(tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path)
+    client = connect(server.start())
+    client.set("key", "value")
+    server.stop()
+    server.start()
+    try:
+        assert client.get("key") == b"value"
+    finally:
+        server.stop()
+
+
+def test_one_way_commands_arrive_also_after_a_restart(tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path)
+    url = server.start()
+    client, one_way = connect(url), OneWay(url)
+    one_way.send(("SET", "first", "1"), ("SET", "second", "2"))
+    while client.dbsize() < 2:
+        time.sleep(0.005)
+    server.stop()
+    server.start()
+    try:
+        while not client.exists("third"):
+            # The closed connection swallows or refuses a command or two; then a new one is opened.
+            with suppress(StoreUnavailable):
+                one_way.send(("SET", "third", "3"))
+    finally:
+        server.stop()
 
 
 def test_a_server_program_that_fails_is_reported_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
