@@ -127,14 +127,12 @@ def split(expr: Expr, query: Query, clusters: Sequence[str]) -> Split:
     pruned: dict[str, str] = {}
     for cluster in clusters:
         found = {leaf_id: localise(leaf, cluster) for leaf, leaf_id in leaves.ids.items()}
-        asked[cluster] = tuple(
-            Leaf(leaf_id, to_text(local), query.time_range) for leaf_id, local in found.items() if local is not None
-        )
-        if not asked[cluster]:
-            del asked[cluster]
-            pruned[cluster] = _prune_reason(expr)
+        texts = {leaf_id: to_text(local) for leaf_id, local in found.items() if local is not None}
+        if not texts:
+            pruned[cluster] = _prune_reason(expr, cluster)
             continue
-        folded = ", ".join(leaf_id for leaf_id, local in found.items() if local is None)
+        asked[cluster] = tuple(Leaf(leaf_id, text, query.time_range) for leaf_id, text in texts.items())
+        folded = ", ".join(leaf_id for leaf_id in found if leaf_id not in texts)
         if folded:
             leaves.notes.append(f"{cluster} is not asked for leaf {folded}: its selectors reject this cluster")
     return Split(asked, to_text(root), pruned, tuple(leaves.notes))
@@ -188,11 +186,12 @@ def localise(leaf: Expr, cluster: str) -> Expr | None:
     return map_selectors(leaf, lambda selector: selector.split_label(CLUSTER)[1])
 
 
-def _prune_reason(expr: Expr) -> str:
-    conditions = [str(m) for node in selectors(expr) for m in node.selector.split_label(CLUSTER)[0]]
-    if not conditions:
+def _prune_reason(expr: Expr, cluster: str) -> str:
+    conditions = (m for node in selectors(expr) for m in node.selector.split_label(CLUSTER)[0])
+    rejecting = dict.fromkeys(str(matcher) for matcher in conditions if not matcher.matches(cluster))
+    if not rejecting:
         return "the query reads no series"
-    return f"no selector of the query accepts this cluster: {', '.join(dict.fromkeys(conditions))}"
+    return f"the query's conditions leave nothing to ask of this cluster: {', '.join(rejecting)}"
 
 
 def _leaf_id(number: int) -> str:
