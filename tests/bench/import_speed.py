@@ -46,7 +46,7 @@ def _import(folder: Path) -> dict[str, float]:
         started, started_cpu = time.perf_counter(), time.process_time()
         report = import_files([traces_file], store)
         seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - started_cpu
-    return {"import_spans_per_s": report.spans / seconds, "import_spans_per_cpu_per_s": report.spans / cpu_seconds}
+    return {"import_spans_per_s": report.spans / seconds, "import_spans_per_cpu_second": report.spans / cpu_seconds}
 
 
 def _live(folder: Path) -> dict[str, float]:

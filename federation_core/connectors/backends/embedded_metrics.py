@@ -109,7 +109,7 @@ def _samples(
         f"SELECT series_id, t_ms, value, nan_bits FROM {reader.source(segments)}"
         f"{'' if dense else ' SEMI JOIN wanted USING (series_id)'}"
         f" WHERE t_ms > {start_ms} AND t_ms <= {end_ms} AND series_id BETWEEN {low} AND {high}"
-        f" ORDER BY series_id, t_ms LIMIT {limit}",
+        f" ORDER BY series_id, t_ms, value LIMIT {limit}",
         wanted={"series_id": numbers.astype(np.uint32)},
     )
     ids = np.ma.getdata(columns["series_id"]).astype(np.int64)
@@ -117,7 +117,7 @@ def _samples(
     values = np.array(np.ma.getdata(columns["value"]), dtype=np.float64)
     is_nan = ~np.ma.getmaskarray(columns["nan_bits"])
     values.view(np.int64)[is_nan] = np.ma.getdata(columns["nan_bits"])[is_nan]
-    # A sample written twice (an import repeated) counts once.
+    # A time written twice counts once, with the smaller value: where a counter began anew, that is its zero.
     first = np.ones(len(ids), dtype=bool)
     first[1:] = (ids[1:] != ids[:-1]) | (times[1:] != times[:-1])
     return ids[first], times[first], values[first]

@@ -64,7 +64,7 @@ def read_logs(scope_logs: Any, resource: Resource, latest_ns: int, reject: Calla
     for scoped in scope_logs:
         scoped = scoped if "logRecords" in scoped else camelise(scoped)
         scope = (scoped.get("scope") or {}).get("name", "")
-        for raw in scoped.get("logRecords", ()):
+        for raw in scoped.get("logRecords") or ():
             try:
                 yield _read_log(raw, scope, resource, latest_ns)
             except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -26,7 +26,7 @@ def read_metrics(
 ) -> None:
     """Add the samples of one resource's metrics and hand reason and number of points refused to `reject`."""
     for scoped in scope_metrics:
-        for raw in scoped.get("metrics", ()):
+        for raw in scoped.get("metrics") or ():
             metric, shape = raw, next((shape for shape in _SHAPES if shape in raw), "")
             if not shape or any("_" in key for key in raw):
                 metric = camelise(raw)
@@ -69,7 +69,7 @@ def _read_metric(
             read_point = _read_summary
         case _:
             raise ValueError(f"neither of {', '.join(_SHAPES)}")
-    for point in body.get("dataPoints", ()):
+    for point in body.get("dataPoints") or ():
         try:
             series.at(point, latest_ns)
             read_point(point, series)

@@ -34,7 +34,6 @@ class Samples:
         self._ids: list[int] = []
         self._times_ms: list[int] = []
         self._values: list[float] = []
-        self.newest_ms = 0
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -69,8 +68,6 @@ class Samples:
         self._ids.append(series_id)
         self._times_ms.append(t_ms)
         self._values.append(value)
-        if t_ms > self.newest_ms:
-            self.newest_ms = t_ms
 
     def columns(self) -> Columns:
         """Return what was noted as columns of the samples table."""
@@ -79,10 +76,6 @@ class Samples:
             np.array(self._times_ms, dtype=np.int64),
             np.array(self._values, dtype=np.float64),
         )
-
-    def times_ms(self) -> Any:
-        """Return the times noted, as an array."""
-        return np.array(self._times_ms, dtype=np.int64)
 
     def clear(self) -> None:
         """Forget the samples; the memory of series stays."""

@@ -49,10 +49,8 @@ def read_spans(
 ) -> Iterator[SpanRow]:
     """Yield the good spans of one resource and hand the reason for each bad one to `reject`."""
     for scoped in scope_spans:
-        if "spans" not in scoped:
-            continue
         scope = (scoped.get("scope") or {}).get("name", "")
-        for raw in scoped["spans"]:
+        for raw in scoped.get("spans") or ():
             try:
                 yield _read_span(raw, scope, resource, latest_ns)
             except (ValueError, TypeError, KeyError, AttributeError) as error:

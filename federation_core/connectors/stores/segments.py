@@ -50,6 +50,7 @@ class SegmentStore:
         cluster: name recorded in the store; must equal the one recorded earlier.
         retention_ms: how much to keep, counted back from the watermark handed to `maintain`; None keeps all.
     Raises StoreUnavailable: another writer, or a directory that cannot be written or belongs to another cluster.
+        Malformed: the store is damaged, or of a later format.
     """
 
     def __init__(
@@ -81,8 +82,7 @@ class SegmentStore:
             manifest = Manifest()
             write_whole(self.path / MANIFEST, manifest.dump())
             return manifest
-        manifest = load_manifest(self.path)
-        return manifest
+        return load_manifest(self.path)
 
     def _sweep(self) -> None:
         """Delete what a crash left behind: files that no version names."""

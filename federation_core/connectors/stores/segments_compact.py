@@ -77,8 +77,8 @@ def _choose(table: Table, segments: tuple[Segment, ...], window_ms: int) -> tupl
             size_class = -1 if window < newest - 1 else _size_class(segment.rows)
             groups.setdefault((window, size_class), []).append(segment)
     for (_, size_class), group in sorted(groups.items()):
-        if len(group) >= (DONE_FANOUT if size_class < 0 else FANOUT):
-            return _fitting(table, group)
+        if len(group) >= (DONE_FANOUT if size_class < 0 else FANOUT) and (chosen := _fitting(table, group)):
+            return chosen
     return ()
 
 

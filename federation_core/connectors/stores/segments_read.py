@@ -17,7 +17,7 @@ import duckdb
 
 from federation_core.connectors.stores import segments_duckdb
 from federation_core.connectors.stores.segments_layout import MANIFEST, Columns, Manifest, Segment, Table, load_manifest
-from federation_core.errors import Malformed, Unreachable
+from federation_core.errors import Malformed, TooLarge, Unreachable
 
 #: Times a query is repeated on a newer version of the store.
 ATTEMPTS: Final = 4
@@ -55,7 +55,8 @@ class SegmentReader:
     def attempt(self, ask: Callable[[Manifest], T]) -> T:
         """Run a query on the current version, and on a newer one when its files are gone meanwhile.
 
-        Raises Malformed: a segment is damaged. Unreachable: the store is gone, or changes faster than it can be read.
+        Raises Malformed: a segment is damaged. Unreachable: the store is gone, or changes faster than it can be
+        read. TooLarge: the query needs too much memory.
         """
         for _ in range(ATTEMPTS):
             try:
@@ -63,6 +64,8 @@ class SegmentReader:
             except duckdb.IOException:
                 with self._guard:
                     self._seen = (0, 0, 0)
+            except duckdb.OutOfMemoryException as error:
+                raise TooLarge(f"the query needs more memory than a reader of {self.path} may use") from error
             except duckdb.Error as error:
                 raise Malformed(f"the embedded store at {self.path} cannot be read: {error}") from error
         raise Unreachable(f"files of the embedded store at {self.path} are missing")
