@@ -32,7 +32,7 @@ def run(*arguments: str, folder: Path, **environ: str) -> subprocess.CompletedPr
     """Run a command to its end, in a folder that is not the project's."""
     return subprocess.run(
         [sys.executable, "-m", "webapp.cli", *arguments],
-        env=environment("", **environ),
+        env=environment("", TMPDIR=str(folder), **environ),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -46,15 +46,17 @@ class Running:
 
     def __init__(self, *arguments: str, folder: Path, **environ: str) -> None:
         self.mark = uuid.uuid4().hex
-        self._output = (folder / f"{self.mark}.out").open("w+")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "webapp.cli", *arguments],
-            env=environment(self.mark, **environ),
-            cwd=folder,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        self._output = folder / f"{self.mark}.out"
+        self._seen: set[psutil.Process] = set()
+        with self._output.open("w") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "webapp.cli", *arguments],
+                env=environment(self.mark, TMPDIR=str(folder), **environ),
+                cwd=folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     @property
     def pid(self) -> int:
@@ -62,13 +64,14 @@ class Running:
 
     def said(self) -> str:
         """Everything it has written so far."""
-        return Path(self._output.name).read_text()
+        return self._output.read_text()
 
     def url(self) -> str:
         """Wait until it says its address, and return that."""
         self.until(lambda: _ADDRESS.search(self.said()) is not None)
         found = _ADDRESS.search(self.said())
         assert found is not None
+        self.family()
         return found[1]
 
     def until(self, happened: Callable[[], bool]) -> None:
@@ -80,8 +83,14 @@ class Running:
             time.sleep(0.05)
 
     def family(self) -> dict[int, str]:
-        """Return the living processes with our mark, itself included: id → command line."""
-        return {process.pid: " ".join(process.cmdline()) for process in _marked(self.mark)}
+        """Return the living processes that it has started or that carry its mark, itself included: id → command line.
+
+        A process that was seen once is asked for again: redis-server writes its title over its environment.
+        """
+        self._seen.update(_marked(self.mark))
+        if self._process.poll() is None:
+            self._seen.update(psutil.Process(self.pid).children(recursive=True))
+        return {process.pid: " ".join(process.cmdline()) for process in self._seen if _lives(process)}
 
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
         """Send a signal to it alone and return the exit status."""
@@ -92,9 +101,8 @@ class Running:
         """Kill what is left of it, for a test that has failed half-way."""
         if self._process.poll() is None:
             self.end(signal.SIGTERM)
-        for process in _marked(self.mark):
-            process.kill()
-        self._output.close()
+        for pid in self.family():
+            os.kill(pid, signal.SIGKILL)
 
 
 def wait_until(happened: Callable[[], bool], explain: Callable[[], object]) -> None:
@@ -103,6 +111,13 @@ def wait_until(happened: Callable[[], bool], explain: Callable[[], object]) -> N
     while not happened():
         assert time.monotonic() < give_up_s, explain()
         time.sleep(0.05)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _marked(mark: str) -> list[psutil.Process]:

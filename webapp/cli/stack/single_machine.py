@@ -57,10 +57,12 @@ class Stack:
     def start(self, environ: Mapping[str, str], companions: Sequence[Role] = ()) -> None:
         """Start every role, the companions first: they have the most to do.
 
-        Raises InvalidConfig, StoreUnavailable: no Redis server can be started.
+        Raises InvalidConfig, StoreUnavailable: no Redis server can be started, or the given one does not answer.
         """
         self._start(companions)
-        if not self._redis_url:
+        if self._redis_url:
+            Heartbeats(self._redis_url).latest(self._clusters, 0)
+        else:
             self._redis = EmbeddedRedis(self._folder / "redis")
             self._redis_url = self._redis.start()
             self._guard.watch(self._redis.pid)
