@@ -90,7 +90,7 @@ def _configure_tokens(app: Flask, settings: Settings) -> None:
 def _token_scope(settings: Settings) -> Scope:
     try:
         verified = verify_jwt_in_request()
-    except (JWTExtendedException, PyJWTError, ValueError, TypeError, RecursionError) as exc:
+    except (JWTExtendedException, PyJWTError, ValueError, TypeError) as exc:
         # The library's answers differ by fault (401, 422, 500), and each would teach a forger something.
         _log.info("token refused: %s", type(exc).__name__)
         raise Unauthenticated("this route needs a valid bearer token") from None

@@ -78,8 +78,6 @@ def _time_range(fields: Fields, signal: str, text: str, now_ms: int) -> TimeRang
     start_ms = parse_time_ms(fields["start"], now_ms, "start") if "start" in fields else end_ms - _HOUR_MS
     if signal != "metrics":
         return TimeRange(start_ms, end_ms)
-    # An inverted range must be told as such, not as a step that does not fit.
-    TimeRange(start_ms, end_ms)
     return TimeRange(start_ms, end_ms, _step_ms(fields, start_ms, end_ms))
 
 

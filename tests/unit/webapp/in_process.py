@@ -68,13 +68,18 @@ class Beats:
 
 @dataclass
 class InProcess:
-    """Dispatch and jobs at once. `held` queries stay without a result; `broken` is raised by whatever is asked."""
+    """Dispatch and jobs at once.
+
+    `held` queries stay without a result, the next `late` waits come back without one, and `broken` is raised by
+    whatever is asked.
+    """
 
     stores: Mapping[tuple[str, str], Connector]
     clock: Clock
     served_clusters: set[str] = field(default_factory=set)
     silent: set[str] = field(default_factory=set)
     held: bool = False
+    late: int = 0
     broken: FederationError | Exception | None = None
     expired: set[str] = field(default_factory=set)
     plans: dict[tuple[str, str], Plan] = field(default_factory=dict)
@@ -101,6 +106,9 @@ class InProcess:
 
     def wait(self, plan: Plan, wait_ms: int | None = None) -> Result | None:
         self.waits_ms.append(wait_ms)
+        if self.late:
+            self.late -= 1
+            return None
         if self.held and wait_ms is not None:
             return None
         return self.settle(plan.query.tenant_id, plan.query_id)
@@ -115,6 +123,8 @@ class InProcess:
         return self.results.get((tenant_id, query_id))
 
     def job(self, tenant_id: str, query_id: str) -> Job:
+        if self.broken:
+            raise self.broken
         if query_id in self.expired:
             raise QueryExpired("the result of this query is no longer kept", query_id=query_id)
         if (tenant_id, query_id) not in self.plans:

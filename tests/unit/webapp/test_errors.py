@@ -133,6 +133,11 @@ def test_flasks_own_errors_take_the_same_shape(client: FlaskClient, method: str,
     assert {"type", "title", "status", "detail", "instance", "trace_id"} == response.json.keys()
 
 
+def test_a_redirect_is_no_problem(client: FlaskClient) -> None:
+    response = client.get("/api//v1/clusters")
+    assert (response.status_code, response.headers["Location"]) == (308, "http://localhost/api/v1/clusters")
+
+
 def test_a_wrong_method_is_told_the_right_ones(client: FlaskClient) -> None:
     response = client.get("/api/v1/logs/search")
     assert "POST" in response.headers["Allow"]

@@ -53,6 +53,12 @@ def test_a_body_that_is_no_plain_json_object_is_400(client: FlaskClient, path: s
     assert (response.status_code, response.content_type) == (400, "application/problem+json")
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_json_has_not_is_named(client: FlaskClient, number: str) -> None:
+    response = client.post("/api/v1/queries", data=f'{{"limit": {number}}}', content_type="application/json")
+    assert f"{number} is no JSON number" in response.json["detail"]
+
+
 @pytest.mark.parametrize("path", BODY_ROUTES)
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None])
 def test_another_content_type_is_415(client: FlaskClient, path: str, kind: str | None) -> None:

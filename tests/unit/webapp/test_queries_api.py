@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
+from federation_core.connectors.stores.jobs import Progress
+from federation_core.errors import StoreUnavailable
 from tests.unit.webapp.conftest import NOW_MS
 from tests.unit.webapp.in_process import Clock, InProcess
+from webapp.answers import json_answer
 from webapp.query_ids import is_query_id
+from webapp.schemas.answers import percent
 
 METRICS = {"signal": "metrics", "query": "sum by (cluster) (http_requests_total)"}
 
@@ -134,6 +138,23 @@ def test_an_unknown_id_is_not_found(client: FlaskClient) -> None:
         for rest in ("", "/result", "/explain"):
             response = client.get(f"/api/v1/queries/{query_id}{rest}")
             assert (response.status_code, response.json["title"]) == (404, "No such query")
+
+
+def test_what_cannot_be_an_id_never_reaches_the_store(client: FlaskClient, federation: InProcess) -> None:
+    federation.broken = StoreUnavailable("down")
+    assert client.get("/api/v1/queries/nonsense").status_code == 404
+    assert client.get("/api/v1/queries/q-local-0123456789abcdefghjkmnpqrs").status_code == 503
+
+
+def test_all_clusters_ended_is_not_yet_100_percent() -> None:
+    assert percent([Progress("a", "ok"), Progress("b", "timed_out")]) == 99
+    assert percent([Progress("a", "ok"), Progress("b", "queued"), Progress("c", "pruned")]) == 50
+    assert percent([]) == 99
+
+
+def test_a_number_that_json_cannot_write_is_never_sent() -> None:
+    with pytest.raises(ValueError, match="Out of range float"):
+        json_answer({"value": float("nan")})
 
 
 def test_an_expired_result_is_gone(client: FlaskClient, federation: InProcess) -> None:
