@@ -24,15 +24,16 @@ _log = logging.getLogger(__name__)
 
 def register(app: BatchingCelery, settings: Settings, serving: frozenset[str]) -> None:
     """Give the application its tasks; `serving` are the clusters whose shards this process may run."""
+    # `shared=False`: by default Celery gives a task to every application of the process, also to those made later.
     dispatch = Dispatch(settings, celery=app, answer_s=WORKER_ANSWER_TIMEOUT_S)
     runner = ShardRunner(settings, serving, dispatch.jobs, wall_clock_ms)
 
-    @app.task(name=QUERY_CLUSTER)  # type: ignore[untyped-decorator]
+    @app.task(name=QUERY_CLUSTER, shared=False)  # type: ignore[untyped-decorator]
     def query_cluster(shard: str) -> str:
         """Answer one cluster's shard; the part rests in Redis, only the cluster's name is returned."""
         return runner.run(shard)
 
-    @app.task(name=AGGREGATE)  # type: ignore[untyped-decorator]
+    @app.task(name=AGGREGATE, shared=False)  # type: ignore[untyped-decorator]
     def aggregate(answered: list[Any], tenant_id: str, query_id: str) -> None:
         """Settle a query whose header tasks have all returned; what they returned is not believed."""
         with bound(query_id=query_id):
@@ -45,7 +46,7 @@ def register(app: BatchingCelery, settings: Settings, serving: frozenset[str]) -
             else:
                 _log.info("settled", extra={"status": result.status, "merge_ms": result.merge_ms})
 
-    @app.task(name=REAP)  # type: ignore[untyped-decorator]
+    @app.task(name=REAP, shared=False)  # type: ignore[untyped-decorator]
     def reap() -> None:
         """Settle the jobs that nobody waits for."""
         try:
