@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from http.client import HTTPConnection
 from typing import Any
 
 import jwt
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.heavy
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SUM = {"query": f"sum({METRIC})"}
 EVERYTHING = str(sum(COUNTS.values()))
+JSON = {"Content-Type": "application/json"}
 KEY = "a-secret-of-at-least-thirty-two-bytes"
 
 
@@ -202,6 +204,15 @@ def test_the_web_role_logs_json_with_query_and_trace_ids(web: WebServer) -> None
     lines = [line for line in web.log().splitlines() if answer.json["queryId"] in line]
     assert lines
     assert all(f'"trace_id": "{trace_id}"' in line and '"role": "web"' in line for line in lines)
+
+
+def test_a_body_in_chunks_is_held_to_the_same_cap(web: WebServer) -> None:
+    """Cut at the cap, this body would be valid JSON."""
+    for spaces, status in ((1_000, 200), (600_000, 413)):
+        connection = HTTPConnection(web.url.removeprefix("http://"))
+        connection.request("POST", "/api/v1/metrics/query", iter([b'{"query":', b'"1+1"}', b" " * spaces]), JSON)
+        assert connection.getresponse().status == status
+        connection.close()
 
 
 def test_hostile_queries_leave_the_server_standing(web: WebServer) -> None:

@@ -16,7 +16,7 @@ import flask_smorest
 from flask import Request, Response, request
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from webapp.auth import public as mark_public
 from webapp.errors import InvalidFields
@@ -44,7 +44,11 @@ class _StrictParser(FlaskParser):
         """Read the body, whatever its size within the cap."""
         if not req.is_json:
             raise UnsupportedMediaType(f"the body is {req.mimetype or 'of no type'}; send application/json")
-        return parse_json(req.get_data(cache=True))
+        body = req.get_data(cache=True)
+        if req.content_length is None and len(body) >= (req.max_content_length or len(body) + 1):
+            # A body sent in chunks is cut at the cap by the library, and what is left could be valid.
+            raise RequestEntityTooLarge
+        return parse_json(body)
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
         """Read the parameters; one that is given twice is joined where it is a list and refused elsewhere."""
