@@ -31,7 +31,8 @@ def mismatches(document: Mapping[str, Any], method: str, path: str, response: An
     content = declared.get("content", {}).get(response.mimetype)
     if content is None:
         return [f"media type {response.mimetype} is not declared for {response.status_code}"]
-    return list(_wrong(document, content["schema"], response.json, "body"))
+    lacking = [f"header {name} is missing" for name in declared.get("headers", {}) if name not in response.headers]
+    return lacking + list(_wrong(document, content["schema"], response.json, "body"))
 
 
 def _operation(document: Mapping[str, Any], method: str, path: str) -> Any:

@@ -30,6 +30,14 @@ _FAULTS = {
     403: "outside the token's scope",
     503: "the store, the queue or too many clusters are silent; `Retry-After` says when to try again",
 }
+#: Headers of answers that belong to a query.
+_LEDGER = {
+    "X-Federation-Coverage": {
+        "schema": {"type": "string"},
+        "description": "clusters that answered in full / clusters asked, and those missing: `5/6;missing=stage`",
+    },
+    "X-Query-Id": {"schema": {"type": "string"}, "description": "the job's id"},
+}
 _NOT_JSON = "the body is not JSON"
 
 
@@ -137,12 +145,14 @@ class Operations(flask_smorest.Blueprint):  # type: ignore[misc]
         parameters: type[Schema] | None = None,
         faults: Mapping[int, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        ledger: bool = False,
         public: bool = False,
     ) -> Callable[[View], View]:
         """Declare a route: its view gets the validated body or parameters, if it has some, after the path's parts.
 
-        `answers` and `faults` are status → words (and schema); `headers` are request headers → words. The first
-        line of the view's docstring is the operation's summary, the rest its description.
+        `answers` and `faults` are status → words (and schema); `headers` are request headers → words; `ledger` says
+        that answers belong to a query and carry its coverage. The first line of the view's docstring is the
+        operation's summary, the rest its description.
         """
 
         def declare(view: View) -> View:
@@ -153,7 +163,8 @@ class Operations(flask_smorest.Blueprint):  # type: ignore[misc]
                     status, schema=Problem, content_type="application/problem+json", description=words
                 )(wrapped)
             for status, (words, schema) in answers.items():
-                wrapped = self.response(status, schema, description=words)(wrapped)
+                shown = _LEDGER if ledger else None
+                wrapped = self.response(status, schema, description=words, headers=shown)(wrapped)
             if body:
                 wrapped = self.arguments(body, location="json")(wrapped)
             if parameters:

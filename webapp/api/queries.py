@@ -35,6 +35,7 @@ _OUTCOMES = {**_NOT_RUN, 410: "the result is no longer kept", 404: "no such quer
     answers={202: ("the job", JobDocument), 200: ("the answer, if it came within the wait", Answer)},
     faults=_NOT_RUN,
     headers=_PREFER,
+    ledger=True,
 )
 def submit(body: dict[str, Any]) -> Response:
     """Submit a query
@@ -80,6 +81,7 @@ def list_queries(parameters: dict[str, Any]) -> Response:
     answers={200: ("the job", JobDocument), 304: ("it is as the ETag says", None)},
     faults=_OUTCOMES,
     headers={"If-None-Match": "the ETag of an earlier answer"},
+    ledger=True,
 )
 def read_job(query_id: str) -> Response:
     """Read a query's state and how far each cluster is"""
@@ -92,6 +94,7 @@ def read_job(query_id: str) -> Response:
     answers={200: ("the answer", Answer), 202: ("the job, which still runs", JobDocument)},
     faults=_OUTCOMES,
     headers=_PREFER,
+    ledger=True,
 )
 def read_result(query_id: str) -> Response:
     """Collect a query's answer
@@ -111,7 +114,9 @@ def read_result(query_id: str) -> Response:
     return response
 
 
-@blueprint.operation("GET", "/queries/<query_id>/explain", answers={200: ("the plan", PlanDocument)}, faults=_OUTCOMES)
+@blueprint.operation(
+    "GET", "/queries/<query_id>/explain", answers={200: ("the plan", PlanDocument)}, faults=_OUTCOMES, ledger=True
+)
 def explain_sent(query_id: str) -> Response:
     """Read the plan of a query that was submitted"""
     job = pipeline().job(scope(), query_id)

@@ -28,7 +28,7 @@ _NS_PER_MS = 1_000_000
 
 
 @blueprint.operation(
-    "POST", "/metrics/query", body=MetricsBody, answers={200: ("values", MetricsAnswer)}, faults=_NOT_RUN
+    "POST", "/metrics/query", body=MetricsBody, answers={200: ("values", MetricsAnswer)}, faults=_NOT_RUN, ledger=True
 )
 def query_metrics(body: dict[str, Any]) -> Response:
     """Ask for metrics
@@ -40,7 +40,12 @@ def query_metrics(body: dict[str, Any]) -> Response:
 
 
 @blueprint.operation(
-    "GET", "/traces", parameters=TraceSearch, answers={200: ("traces, newest first", TracesAnswer)}, faults=_NOT_RUN
+    "GET",
+    "/traces",
+    parameters=TraceSearch,
+    answers={200: ("traces, newest first", TracesAnswer)},
+    faults=_NOT_RUN,
+    ledger=True,
 )
 def search_traces(parameters: dict[str, Any]) -> Response:
     """Search traces
@@ -56,6 +61,7 @@ def search_traces(parameters: dict[str, Any]) -> Response:
     parameters=RangeParameters,
     answers={200: ("the trace", TraceAnswer)},
     faults={**_NOT_RUN, 404: "every cluster was asked and none has it"},
+    ledger=True,
 )
 def read_trace(parameters: dict[str, Any], trace_id: str) -> Response:
     """Read one trace, put together from all clusters
@@ -70,7 +76,12 @@ def read_trace(parameters: dict[str, Any], trace_id: str) -> Response:
 
 
 @blueprint.operation(
-    "POST", "/logs/search", body=LogSearch, answers={200: ("log lines in order", LogsAnswer)}, faults=_NOT_RUN
+    "POST",
+    "/logs/search",
+    body=LogSearch,
+    answers={200: ("log lines in order", LogsAnswer)},
+    faults=_NOT_RUN,
+    ledger=True,
 )
 def search_logs(body: dict[str, Any]) -> Response:
     """Search logs
