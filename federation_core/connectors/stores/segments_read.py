@@ -62,8 +62,7 @@ class SegmentReader:
             try:
                 return ask(self.manifest())
             except duckdb.IOException:
-                with self._guard:
-                    self._seen = (0, 0, 0)
+                continue
             except duckdb.OutOfMemoryException as error:
                 raise TooLarge(f"the query needs more memory than a reader of {self.path} may use") from error
             except duckdb.Error as error:

@@ -156,8 +156,8 @@ def test_a_different_file_with_the_same_first_line_is_read_whole(
     store: SegmentStore, path: Path, tmp_path: Path
 ) -> None:
     import_files([written(tmp_path, "f", log_lines("a", "b", "c"))], store)
-    import_files([written(tmp_path, "g", log_lines("a", "x"))], store)
-    assert sorted(line for (line,) in rows(path, "logs", "line")) == ["a", "a", "b", "c", "x"]
+    import_files([written(tmp_path, "g", log_lines("a", "x", "y", "z"))], store)
+    assert sorted(line for (line,) in rows(path, "logs", "line")) == ["a", "a", "b", "c", "x", "y", "z"]
 
 
 def test_an_import_cut_short_goes_on_where_it_stopped(

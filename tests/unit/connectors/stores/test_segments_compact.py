@@ -43,10 +43,10 @@ def test_a_merge_is_bounded_in_size(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(segments_compact.MAX_ROWS, "logs", 20)
     with SegmentStore(tmp_path) as store:
         for minute in range(100):
-            store.append({"logs": log_batch((minute, str(minute)))})
+            store.append({"logs": log_batch(*[(minute, str(minute))] * 9)})
             store.maintain(0)
         assert max(segment.rows for segment in store.manifest.of("logs")) <= 20
-    assert len(rows(tmp_path, "logs")) == 100
+    assert len(rows(tmp_path, "logs")) == 900
 
 
 def test_retention_drops_what_is_older_and_keeps_the_rest(tmp_path: Path) -> None:
