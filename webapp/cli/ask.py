@@ -38,7 +38,10 @@ def run(asking: Asking, question: Mapping[str, Any], show: Show) -> None:
         reply = api.explain(question)
         _print_or_refuse(reply, asking.json, lambda: print_plan(reply.json, output()))
         return
-    reply = answer(api, question, asking.timeout_ms / 1000, said if said.is_terminal else None)
+    try:
+        reply = answer(api, question, asking.timeout_ms / 1000, said if said.is_terminal else None)
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(130) from None
     _print_or_refuse(reply, asking.json, lambda: show(reply.json, output()), said)
     code = ledger.show(reply.json, said)
     if code:

@@ -29,8 +29,8 @@ def show_each_kind(url: str) -> int:
     """Show a rate over six clusters, a trace across three and a log search; return the worst exit code."""
     api, now_ms = Api(url), time.time_ns() // 1_000_000
     window = _window(now_ms - 2 * _HOUR_MS, now_ms)
-    rate = _question("metrics", RATE, step="1m", **window)
-    codes = [_show(api, "Requests per second, cluster by cluster", f"query '{RATE}' --from -2h", rate, metrics.show)]
+    rate = _question("metrics", RATE, step="2m", **window)
+    codes = [_show(api, "Requests per second, cluster by cluster", f"query '{RATE}' --from -2h --step 2m", rate, metrics.show)]
     trace_id = _whole_trace(api, now_ms)
     trace = _question("traces", trace_id)
     codes.append(_show(api, "One trace across three clusters", f"trace {trace_id}", trace, waterfall.show))

@@ -19,7 +19,7 @@ import click
 
 from federation_core.config import Settings
 from webapp.cli.stack.journal import Journal
-from webapp.cli.stack.ports import PortBusy, listen
+from webapp.cli.stack.ports import DEFAULT_PORT, PortBusy, listen
 from webapp.cli.stack.process import Role
 from webapp.cli.stack.scratch import Scratch
 from webapp.cli.stack.single_machine import RoleEnded, Stack
@@ -75,10 +75,13 @@ def run(wanted: Run, scratch: Scratch) -> int:
         raise click.ClickException(str(exc)) from None
     except OSError as exc:
         raise click.ClickException(f"--host: cannot listen on {wanted.host!r}: {exc.strerror}") from None
-    if wanted.port is None and (taken := listener.getsockname()[1]) != 8080:
-        click.echo(f"Port 8080 is in use; taking {taken}.", err=True)
+    if wanted.port is None and (taken := listener.getsockname()[1]) != DEFAULT_PORT:
+        click.echo(f"Port {DEFAULT_PORT} is in use; taking {taken}.", err=True)
+    try:
+        journal = Journal(wanted.log or scratch.path / LOG_NAME, _tell_error)
+    except OSError as exc:
+        raise click.ClickException(f"--log: cannot write {wanted.log}: {exc.strerror}") from None
     click.echo(wanted.greeting, err=True)
-    journal = Journal(wanted.log or scratch.path / LOG_NAME, _tell_error)
     stack = Stack(wanted.settings, wanted.config, listener, journal, scratch.path)
     try:
         with _signals(stopping):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from webapp.cli import appsentry
+from webapp.cli.stack import commands
 
 COMPLETE = {
     "asked": ["prod"],
@@ -176,3 +181,15 @@ def test_a_query_that_the_server_lost_is_given_up(monkeypatch: pytest.MonkeyPatc
     )
     assert result.exit_code == 1
     assert "q-1 has no answer" in result.stderr
+
+
+def test_ctrl_c_while_waiting_exits_130() -> None:
+    running = {"queryId": "q-1", "state": "running"}
+    with server({SUBMIT: [(202, running)], f"{SUBMIT}/q-1/result": [(202, running)]}) as (url, came):
+        argv = commands.python("webapp.cli", "query", "up", "--server", url)
+        asking = subprocess.Popen(argv, env=commands.environment(os.environ), stderr=subprocess.DEVNULL)
+        until_s = time.monotonic() + 20
+        while len(came) < 2 and time.monotonic() < until_s:
+            time.sleep(0.02)
+        asking.send_signal(signal.SIGINT)
+        assert asking.wait(20) == 130
