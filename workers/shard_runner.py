@@ -19,7 +19,7 @@ from federation_core.connectors import Connector
 from federation_core.connectors.stores.jobs import Jobs
 from federation_core.connectors.stores.sealed import seal
 from federation_core.errors import ClusterError, FederationError, InternalError, StoreUnavailable, Unreachable
-from federation_core.outcome import Partial
+from federation_core.outcome import Partial, Verdict
 from federation_core.plan import Shard
 from federation_core.signals import kind_named
 from federation_core.structured_logging import bound
@@ -77,7 +77,10 @@ class ShardRunner:
         self._jobs.put_part(tenant_id, shard.query_id, shard.cluster_name, data, row)
         if isinstance(partial.error, InternalError):
             _log.error("a shard failed", exc_info=partial.error)
-        _log.info("shard", extra={"verdict": row.verdict.value, "elapsed_ms": row.elapsed_ms, "bytes": len(data)})
+        # The ledger holds every row; the log needs those that somebody will ask about.
+        level = logging.DEBUG if row.verdict is Verdict.OK else logging.INFO
+        facts = {"verdict": row.verdict.value, "reason": row.reason, "elapsed_ms": row.elapsed_ms, "bytes": len(data)}
+        _log.log(level, "shard", extra=facts)
 
     def _answer(self, shard: Shard) -> Partial:
         try:
