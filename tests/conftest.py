@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 #: Debian packages that bring the programs some tests run for real.
-PACKAGES = {"redis-server": "redis-server", "prometheus": "prometheus"}
+PACKAGES = {"redis-server": "redis-server", "prometheus": "prometheus", "chromium": "chromium"}
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@
 set -eu
 PYTHON=${PYTHON:-python3}
 BIN=$(dirname "$PYTHON")
-PACKAGES="redis-server prometheus"
+PACKAGES="redis-server prometheus chromium"
 
 missing=""
 for package in $PACKAGES; do
