@@ -95,6 +95,10 @@ class Running:
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
         """Send a signal to it alone and return the exit status."""
         self._process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait until it ends by itself and return the exit status."""
         return self._process.wait(PATIENCE_S)
 
     def close(self) -> None:

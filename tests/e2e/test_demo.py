@@ -117,7 +117,7 @@ def test_two_demos_run_side_by_side_and_one_that_is_killed_leaves_nothing(demo: 
         second.close()
 
 
-def test_a_role_that_dies_is_said_and_its_clusters_are_named(folder: Path) -> None:
+def test_a_worker_that_dies_is_said_and_named_and_without_redis_all_ends(folder: Path) -> None:
     running = Running("demo", folder=folder)
     try:
         running.url()
@@ -130,6 +130,11 @@ def test_a_role_that_dies_is_said_and_its_clusters_are_named(folder: Path) -> No
             return code == 1 and "no_worker" in said and not body.get("result")
 
         wait_until(told, running.said)
+        [redis] = [pid for pid, command in running.family().items() if "redis-server" in command]
+        subprocess.run(["kill", "-9", str(redis)], check=True)
+        assert running.wait() == 1
+        assert "redis ended" in running.said()
+        assert running.family() == {}
     finally:
         running.close()
 

@@ -61,9 +61,12 @@ class LazyGroup(click.Group):
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        click.echo(f"appsentry {version(DISTRIBUTION)}")
+        try:
+            click.echo(f"appsentry {version(DISTRIBUTION)}")
+        except PackageNotFoundError:
+            click.echo("appsentry, from a checkout that is not installed")
         ctx.exit()
 
 

@@ -30,7 +30,8 @@ def show_each_kind(url: str) -> int:
     api, now_ms = Api(url), time.time_ns() // 1_000_000
     window = _window(now_ms - 2 * _HOUR_MS, now_ms)
     rate = _question("metrics", RATE, step="2m", **window)
-    codes = [_show(api, "Requests per second, cluster by cluster", f"query '{RATE}' --from -2h --step 2m", rate, metrics.show)]
+    command = f"query '{RATE}' --from -2h --step 2m"
+    codes = [_show(api, "Requests per second, cluster by cluster", command, rate, metrics.show)]
     trace_id = _whole_trace(api, now_ms)
     trace = _question("traces", trace_id)
     codes.append(_show(api, "One trace across three clusters", f"trace {trace_id}", trace, waterfall.show))

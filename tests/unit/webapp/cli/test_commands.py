@@ -38,6 +38,12 @@ def test_starting_the_command_line_loads_no_library_but_click() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_version_is_said() -> None:
+    result = CliRunner().invoke(appsentry, ["--version"])
+    assert result.exit_code == 0
+    assert result.output.startswith("appsentry")
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_of_the_overview_exists_and_has_help(name: str) -> None:
     result = CliRunner().invoke(appsentry, [name, "--help"])
