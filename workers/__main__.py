@@ -22,7 +22,9 @@ from federation_core.structured_logging import configure
 from workers.app import DISCOVERY_QUEUE, MERGE_QUEUE, make_celery
 from workers.heartbeat import Heart
 from workers.lifecycle import SCHEDULER, install
-from workers.roles import cluster_concurrency
+
+#: How many shards of one cluster a worker runs at once, and of all its clusters at most, unless it is told otherwise.
+THREADS_PER_CLUSTER, MOST_THREADS = 4, 32
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +53,7 @@ def _cluster(options: argparse.Namespace) -> int:
         f"cluster-{os.getpid()}",
         queues=[settings.cluster(name).queue for name in clusters],
         pool="threads",
-        concurrency=options.concurrency or cluster_concurrency(len(clusters)),
+        concurrency=options.concurrency or min(MOST_THREADS, THREADS_PER_CLUSTER * len(clusters)),
     )
 
 
@@ -93,6 +95,13 @@ def _work(app: Celery, name: str, *, queues: list[str], pool: str, concurrency: 
     return code
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
     roles = parser.add_subparsers(dest="role", required=True)
@@ -100,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     every.add_argument("--config", help="configuration folder or clusters.yaml; default APPSENTRY_CONFIG")
     every.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
     pool = argparse.ArgumentParser(add_help=False)
-    pool.add_argument("--concurrency", type=int, default=0, help="how many tasks at once")
+    pool.add_argument("--concurrency", type=_positive, default=0, help="how many tasks at once")
     cluster = roles.add_parser("cluster", parents=[every, pool], help="answer shards of some clusters")
     cluster.add_argument("--clusters", default=os.environ.get("APPSENTRY_CLUSTERS", ""), help="a,b; default all")
     merge = roles.add_parser("merge", parents=[every, pool], help="combine the clusters' parts")

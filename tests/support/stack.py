@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +26,7 @@ from federation_core.outcome import Result
 from federation_core.plan import Plan
 from federation_core.query import Query, Requirement, TimeRange
 from federation_core.tenancy import Scope
-from workers import roles
+from webapp.cli.stack import commands
 from workers.dispatch import Dispatch, wall_clock_ms
 
 PROJECT = Path(__file__).parents[2]
@@ -83,15 +82,12 @@ class Stack:
         self.redis = EmbeddedRedis(self.folder / "redis")
         self.url = self.redis.start()
         self.break_clusters({})
-        self.environ = roles.environment(
-            {
-                **os.environ,
-                "APPSENTRY_CONFIG": str(self.folder / "config"),
-                "REDIS_URL": self.url,
-                "AUTH_ENABLED": "false",
-                "PYTHONPATH": str(PROJECT),
-                "TEST_FAULTS": str(self.folder / "faults.json"),
-            }
+        self.environ = commands.environment(
+            os.environ,
+            APPSENTRY_CONFIG=str(self.folder / "config"),
+            REDIS_URL=self.url,
+            AUTH_ENABLED="false",
+            TEST_FAULTS=str(self.folder / "faults.json"),
         )
         self.settings = load(self.environ)
         self.dispatch = Dispatch(self.settings)
@@ -107,11 +103,11 @@ class Stack:
 
     def start(self, argv: list[str]) -> subprocess.Popen[bytes]:
         """Start a role as it is started in production, except for what `worker_module` adds."""
-        assert argv[:3] == [sys.executable, "-m", "workers"]
+        module = argv.index("workers")
+        argv = [*argv[:module], self.worker_module, *argv[module + 1 :]]
         with (self.folder / "workers.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", self.worker_module, *argv[3:]],
-                cwd=PROJECT,
+                argv,
                 env=self.environ,
                 stdout=log,
                 stderr=log,
@@ -122,13 +118,13 @@ class Stack:
     def start_worker(self, clusters: Iterable[str] = CLUSTERS) -> subprocess.Popen[bytes]:
         """Start a worker for some clusters and wait until it serves them."""
         names = frozenset(clusters)
-        process = self.start(roles.cluster_worker_argv(names))
+        process = self.start(commands.cluster_worker(sorted(names)))
         self.until(lambda: names <= self.dispatch.served(), process)
         return process
 
     def start_merge(self, *, with_beat: bool = False) -> subprocess.Popen[bytes]:
         """Start a merge worker; a query before it is up waits in its queue."""
-        return self.start(roles.merge_worker_argv(with_beat=with_beat))
+        return self.start(commands.merge_worker(with_beat=with_beat))
 
     def until(self, happened: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
         """Wait for something that must happen within 20 seconds."""
