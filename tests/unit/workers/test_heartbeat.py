@@ -3,7 +3,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from federation_core.connectors.stores.jobs_beats import Heartbeats
+from federation_core.connectors.stores.jobs_beats import ALIVE_MS, Heartbeats
 from workers import heartbeat
 from workers.heartbeat import Heart, worker_name
 
@@ -29,6 +29,8 @@ def test_a_heart_beats_for_its_clusters_until_it_stops(redis_url: str) -> None:
     assert beats.latest(("prod",), NOW_MS)["prod"].worker == worker_name()
     heart.stop()
     until(lambda: alive(beats) == set())
+    # It said that it leaves; it was not merely silent for long enough.
+    assert beats.latest(("prod",), NOW_MS)["prod"].last_seen_ms > NOW_MS - ALIVE_MS
 
 
 def test_a_heart_goes_on_after_redis_was_away(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
