@@ -6,6 +6,7 @@ Rule: the environment and the configuration are read here, once, and handed on.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import socket
 import sys
@@ -15,13 +16,9 @@ from celery import Celery
 from celery.platforms import set_pdeathsig
 
 from federation_core.connectors.files import load
-from federation_core.connectors.stores.jobs import wall_clock_ms
-from federation_core.connectors.stores.jobs_beats import Heartbeats
 from federation_core.errors import FederationError
-from federation_core.structured_logging import configure
 from workers.app import DISCOVERY_QUEUE, MERGE_QUEUE, make_celery
-from workers.heartbeat import Heart
-from workers.lifecycle import SCHEDULER, install
+from workers.lifecycle import configure_log, install
 
 #: How many shards of one cluster a worker runs at once, and of all its clusters at most, unless it is told otherwise.
 THREADS_PER_CLUSTER, MOST_THREADS = 4, 32
@@ -46,8 +43,7 @@ def _cluster(options: argparse.Namespace) -> int:
     settings = load(os.environ, options.config, only=clusters)
     clusters = clusters or tuple(cluster.name for cluster in settings.clusters)
     app = make_celery(settings, "cluster", clusters=clusters)
-    heart = Heart(Heartbeats(settings.redis_url), clusters, wall_clock_ms)
-    install(app, "worker", settings.log_level, heart)
+    install(app, settings, clusters)
     return _work(
         app,
         f"cluster-{os.getpid()}",
@@ -60,7 +56,7 @@ def _cluster(options: argparse.Namespace) -> int:
 def _merge(options: argparse.Namespace) -> int:
     settings = load(os.environ, options.config)
     app = make_celery(settings, "merge")
-    install(app, "merge", settings.log_level, with_beat=options.with_beat)
+    install(app, settings, with_beat=options.with_beat)
     return _work(
         app,
         f"merge-{os.getpid()}",
@@ -72,9 +68,10 @@ def _merge(options: argparse.Namespace) -> int:
 
 def _beat(options: argparse.Namespace) -> int:
     settings = load(os.environ, options.config)
-    configure("beat", settings.log_level)
+    configure_log("beat", settings.log_level)
     app = make_celery(settings, "beat")
-    app.Beat(scheduler_cls=SCHEDULER, loglevel=settings.log_level, redirect_stdouts=False).run()
+    logging.getLogger(__name__).info("ready", extra={"schedule": sorted(app.conf.beat_schedule)})
+    app.Beat(loglevel=settings.log_level, redirect_stdouts=False, quiet=True).run()
     return 0
 
 

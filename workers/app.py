@@ -24,6 +24,8 @@ QUERY_CLUSTER = "appsentry.query_cluster"
 AGGREGATE = "appsentry.aggregate"
 REAP = "appsentry.reap"
 MERGE_QUEUE, DISCOVERY_QUEUE = "merge", "discovery"
+#: The schedule lives in memory: what was due while nobody ran is not made up for.
+SCHEDULER = "celery.beat:Scheduler"
 #: How often the reaper looks for jobs whose deadline has passed.
 REAP_EVERY_S = 1.0
 
@@ -121,16 +123,27 @@ def _conf(settings: Settings, role: Role) -> dict[str, Any]:
         "beat_schedule": {
             "reap": {"task": REAP, "schedule": REAP_EVERY_S, "options": {"expires": 5, "queue": MERGE_QUEUE}}
         },
+        "beat_scheduler": SCHEDULER,
         "beat_max_loop_interval": 5,
         "timezone": "UTC",
     }
 
 
 def from_environment() -> BatchingCelery:
-    """Build the application that `celery -A workers.app` starts: a cluster worker if APPSENTRY_CLUSTERS names some."""
-    clusters = tuple(name.strip() for name in os.environ.get("APPSENTRY_CLUSTERS", "").split(",") if name.strip())
+    """Build the application that `celery -A workers.app` starts.
+
+    A worker of it consumes the queues of the clusters in APPSENTRY_CLUSTERS, or is a merge worker where there are
+    none; `-Q` may choose others of the queues.
+    """
+    from workers.lifecycle import install
+
+    clusters = tuple(sorted({name.strip() for name in os.environ.get("APPSENTRY_CLUSTERS", "").split(",")} - {""}))
     settings = load(os.environ, only=clusters)
-    return make_celery(settings, "cluster" if clusters else "merge", clusters=clusters)
+    app = make_celery(settings, "cluster" if clusters else "merge", clusters=clusters)
+    own = [settings.cluster(name).queue for name in clusters] or [MERGE_QUEUE, DISCOVERY_QUEUE]
+    app.amqp.queues.select(own)
+    install(app, settings, clusters)
+    return app
 
 
 def __getattr__(name: str) -> Any:

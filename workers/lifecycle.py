@@ -9,37 +9,44 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import warnings
 from threading import Thread
 from time import sleep
 from typing import Any
 
 from celery import Celery, signals
 from celery.beat import EmbeddedService
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
+from federation_core.config import Settings
+from federation_core.connectors.stores.jobs import wall_clock_ms
+from federation_core.connectors.stores.jobs_beats import Heartbeats
 from federation_core.signals import kinds
 from federation_core.structured_logging import configure
+from workers.app import SCHEDULER
 from workers.heartbeat import Heart
 
 #: How long a task that is running may still take once the worker is told to end.
 GRACE_S = 2.0
-#: The schedule lives in memory: what was due while nobody ran is not made up for.
-SCHEDULER = "celery.beat:Scheduler"
 #: Celery's loggers that write a line or two per task, with its arguments: a user's query has no place in a log.
 _LOUD = ("celery.app.trace", "celery.worker.strategy", "celery.beat")
 _log = logging.getLogger(__name__)
 
 
-def install(app: Celery, role: str, level: str, heart: Heart | None = None, *, with_beat: bool = False) -> None:
+def install(app: Celery, settings: Settings, clusters: tuple[str, ...] = (), *, with_beat: bool = False) -> None:
     """Attach to the signals of the worker that this process is about to become.
 
-    `with_beat` runs the schedule on a thread of this worker, for a machine that holds everything.
+    It serves the queues of `clusters`, or is a merge worker where there are none. `with_beat` runs the schedule on a
+    thread of this worker, for a machine that holds everything.
     """
+    heart = Heart(Heartbeats(settings.redis_url), clusters, wall_clock_ms) if clusters else None
+    # Messages are JSON only, so none of them runs anything; and what Celery 6 will do is not news to an operator.
+    for category in (SecurityWarning, CPendingDeprecationWarning):
+        warnings.filterwarnings("ignore", category=category)
 
     def on_setup_logging(**_: Any) -> None:
         # A receiver of this signal also keeps Celery from installing its own handlers.
-        configure(role, level)
-        for name in _LOUD:
-            logging.getLogger(name).setLevel(logging.WARNING)
+        configure_log("worker" if clusters else "merge", settings.log_level)
 
     def on_worker_init(**_: Any) -> None:
         _load_before_fork()
@@ -60,6 +67,13 @@ def install(app: Celery, role: str, level: str, heart: Heart | None = None, *, w
     signals.worker_init.connect(on_worker_init, weak=False)
     signals.worker_ready.connect(on_worker_ready, weak=False)
     signals.worker_shutting_down.connect(on_worker_shutting_down, weak=False)
+
+
+def configure_log(role: str, level: str) -> None:
+    """Send this process's log to standard error as our own lines, without a line of Celery's per task."""
+    configure(role, level)
+    for name in _LOUD:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _load_before_fork() -> None:

@@ -14,7 +14,7 @@ from federation_core import federate
 from federation_core.connectors.stores.jobs import Jobs, JobState
 from federation_core.connectors.stores.jobs_keys import CLAIM_MS
 from federation_core.connectors.stores.sealed import seal, unseal
-from federation_core.errors import ClusterError, FederationError, InternalError, Malformed
+from federation_core.errors import ClusterError, FederationError, InternalError, Malformed, QueryExpired
 from federation_core.outcome import Coverage, Partial, Result
 from federation_core.plan import Plan
 from federation_core.signals import SignalKind, kind_named
@@ -33,9 +33,9 @@ def settle(jobs: Jobs, tenant_id: str, query_id: str, served: Served, clock: Cal
     """
     ours, plan, stored = jobs.claim(tenant_id, query_id)
     if plan is None:
-        return _read(jobs, tenant_id, query_id, stored)
+        return _stored(jobs, tenant_id, query_id, stored)
     if not ours and jobs.wait(tenant_id, query_id, CLAIM_MS / 1000):
-        return _read(jobs, tenant_id, query_id, jobs.result(tenant_id, query_id), plan)
+        return _stored(jobs, tenant_id, query_id, jobs.result(tenant_id, query_id))
     result = _combine(jobs, plan, served, clock)
     kind = kind_named(plan.query.signal)
     try:
@@ -46,7 +46,7 @@ def settle(jobs: Jobs, tenant_id: str, query_id: str, served: Served, clock: Cal
         data = seal(encode_result(result, kind.encode))
     if jobs.put_result(tenant_id, query_id, data, JobState(result.status), result.coverage.clusters):
         return result
-    return _read(jobs, tenant_id, query_id, jobs.result(tenant_id, query_id), plan)
+    return _stored(jobs, tenant_id, query_id, jobs.result(tenant_id, query_id))
 
 
 def read_result(plan: Plan, stored: bytes) -> Result:
@@ -57,12 +57,11 @@ def read_result(plan: Plan, stored: bytes) -> Result:
     return decode_result(unseal(stored), kind_named(plan.query.signal).decode)
 
 
-def _read(jobs: Jobs, tenant_id: str, query_id: str, stored: bytes | None, plan: Plan | None = None) -> Result:
-    plan = plan or jobs.job(tenant_id, query_id).plan
+def _stored(jobs: Jobs, tenant_id: str, query_id: str, stored: bytes | None) -> Result:
+    plan = jobs.job(tenant_id, query_id).plan
     if stored is None:
-        # The result went away between two reads; `job` says whether it has expired or never was.
-        plan = jobs.job(tenant_id, query_id).plan
-        raise InternalError(f"the result of {query_id} is gone while its job is there")
+        # Job and result live equally long, so the result can be gone first only by the width of this gap.
+        raise QueryExpired("the result of this query is no longer kept", query_id=query_id)
     return read_result(plan, stored)
 
 

@@ -104,7 +104,10 @@ class Stack:
     def start(self, argv: list[str]) -> subprocess.Popen[bytes]:
         """Start a role as it is started in production, except for what `worker_module` adds."""
         module = argv.index("workers")
-        argv = [*argv[:module], self.worker_module, *argv[module + 1 :]]
+        return self.run([*argv[:module], self.worker_module, *argv[module + 1 :]])
+
+    def run(self, argv: list[str]) -> subprocess.Popen[bytes]:
+        """Start any process in the stack's environment; it ends with the stack."""
         with (self.folder / "workers.log").open("ab") as log:
             process = subprocess.Popen(
                 argv,
