@@ -81,23 +81,32 @@ class MatchOp(StrEnum):
 
 def _words(exc: Exception) -> str:
     """RE2 reports its errors as bytes."""
+    if isinstance(exc, UnicodeEncodeError):
+        return "it holds half of a surrogate pair"
     reason = exc.args[0] if exc.args else ""
     return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
 
 
-@lru_cache(maxsize=4096)
-def compile_regex(pattern: str) -> Any:
-    """Compile an RE2 pattern for use with `fullmatch`.
+#: What one compiled pattern may hold in memory; ten thousand characters of plain alternatives take a quarter of it.
+_PATTERN_BYTES = 2 << 20
 
-    Raises InvalidRequest: RE2 does not accept the pattern.
+
+# Patterns are users' texts: what is kept of them is bounded by their number times their size, 512 MB at the very worst.
+@lru_cache(maxsize=256)
+def compile_regex(pattern: str, *, dot_matches_newline: bool = True) -> Any:
+    """Compile an RE2 pattern, for `fullmatch` on a label's value, or for `search` in a line.
+
+    In a matcher the dot matches a newline too, as Prometheus compiles matchers with the `s` flag.
+
+    Raises InvalidRequest: RE2 does not accept the pattern, or it is too large.
     """
     options = re2.Options()
     options.log_errors = False
-    # RE2's dot must match a newline, as Prometheus compiles matchers with the `s` flag.
-    options.dot_nl = True
+    options.dot_nl = dot_matches_newline
+    options.max_mem = _PATTERN_BYTES
     try:
         return re2.compile(pattern, options)
-    except re2.error as exc:
+    except (re2.error, UnicodeEncodeError) as exc:
         raise InvalidRequest(
             f"bad regular expression {pattern!r}: {_words(exc)}",
             field="matcher",

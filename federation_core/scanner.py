@@ -29,7 +29,7 @@ class Scanner:
     def __init__(self, text: str) -> None:
         """Start at the beginning.
 
-        Raises QueryTooLarge: the text is longer than `MAX_QUERY_CHARS`.
+        Raises QueryTooLarge: the text is longer than `MAX_QUERY_CHARS`. QuerySyntaxError: it is no Unicode text.
         """
         if len(text) > MAX_QUERY_CHARS:
             raise QueryTooLarge(
@@ -40,6 +40,10 @@ class Scanner:
             )
         self.text = text
         self.position = 0
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            raise self.error("half of a surrogate pair is no character", exc.start) from None
 
     def skip_space(self) -> int:
         """Move past white space and return the position."""
@@ -98,7 +102,7 @@ class Scanner:
         while self.position < len(self.text):
             plain = _PLAIN.match(self.text, self.position)
             if plain:
-                read += plain.group().encode("utf-8", "replace")
+                read += plain.group().encode()
                 self.position = plain.end()
                 continue
             char = self.text[self.position]

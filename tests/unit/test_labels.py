@@ -79,3 +79,14 @@ def test_a_quoted_text_has_no_bare_quote_or_line_end(text: str) -> None:
     inner = quote(text)[1:-1]
     assert "\n" not in inner
     assert inner.replace("\\\\", "").replace('\\"', "").count('"') == 0
+
+
+@pytest.mark.parametrize("pattern", [r"(a|b)*a(a|b){20}x{100}\pL{300}", "a\ud800"], ids=["too large", "no Unicode text"])
+def test_a_pattern_that_cannot_be_compiled_in_bounded_memory_is_refused(pattern: str) -> None:
+    with pytest.raises(InvalidRequest, match="bad regular expression"):
+        Matcher("a", MatchOp.RE, pattern).matches("b")
+
+
+def test_ten_thousand_characters_of_alternatives_are_no_large_pattern() -> None:
+    names = [f"pod-{i}" for i in range(1500)]
+    assert Matcher("pod", MatchOp.RE, "|".join(names)).matches(names[-1])

@@ -20,6 +20,11 @@ def test_what_quote_prints_is_read_back(text: str) -> None:
     assert scanner.at_end
 
 
+def test_half_of_a_surrogate_pair_is_refused_with_its_place() -> None:
+    with pytest.raises(QuerySyntaxError, match="line 2, column 4: half of a surrogate pair"):
+        Scanner("{}\n|=`\ud800`")
+
+
 def test_the_first_symbol_that_fits_is_taken_and_none_moves_nothing() -> None:
     scanner = Scanner("  >=5")
     assert scanner.take("=", "<") == ""
@@ -50,10 +55,6 @@ def test_an_error_says_line_and_column(text: str, position: int, line: int, colu
 def test_what_is_no_string_is_refused(text: str) -> None:
     with pytest.raises(QuerySyntaxError):
         Scanner(text).string("a text")
-
-
-def test_a_lone_surrogate_is_read_as_a_question_mark() -> None:
-    assert Scanner('"a\ud800"').string("a text") == "a?"
 
 
 def test_a_text_beyond_all_measure_is_not_read() -> None:

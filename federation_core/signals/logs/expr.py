@@ -10,13 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any
 
-import re2
-
-from federation_core.errors import InvalidRequest
-from federation_core.labels import Labels, Matcher, Selector, quote
+from federation_core.labels import Labels, Matcher, Selector, compile_regex, quote
 from federation_core.signals.logs.payload import Entry
 
 
@@ -125,22 +121,12 @@ def passes(query: LogQuery, entry: Entry) -> bool:
     return True
 
 
-@lru_cache(maxsize=1024)
 def compile_line_pattern(pattern: str) -> Any:
     """Compile a line filter's RE2 pattern for use with `search`; its dot does not match a newline.
 
     Raises InvalidRequest: RE2 does not accept the pattern.
     """
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        return re2.compile(pattern, options)
-    except re2.error as exc:
-        reason = exc.args[0] if exc.args else ""
-        words = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-        raise InvalidRequest(
-            f"bad regular expression {pattern!r}: {words}", field="query", got=pattern, expected="an RE2 pattern"
-        ) from None
+    return compile_regex(pattern, dot_matches_newline=False)
 
 
 def _finds(pattern: str, line: str) -> bool:

@@ -39,7 +39,7 @@ _OR = re.compile(r"or\b")
 _JOIN = re.compile(r"or\b|and\b|,")
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def parse(text: str) -> LogQuery:
     """Read a query.
 
@@ -164,13 +164,20 @@ def build(
     if text:
         stages.append(LineFilter(LineOp.CONTAINS, text))
     if regex:
-        compile_line_pattern(regex)
+        _require_pattern(regex)
         stages.append(LineFilter(LineOp.FINDS, regex))
     if level:
         stages.append(LabelFilter(Matcher("level", MatchOp.RE, f"(?i:{re2.escape(level)})")))
     if trace_id:
         stages.append(LabelFilter(Matcher("trace_id", MatchOp.RE, "0*" + _checked_trace_id(trace_id))))
     return print_query(LogQuery(Selector(matchers), tuple(stages)))
+
+
+def _require_pattern(regex: str) -> None:
+    try:
+        compile_line_pattern(regex)
+    except InvalidRequest as exc:
+        raise InvalidRequest(exc.message, **{**exc.details, "field": "regex"}) from None
 
 
 def _checked_name(name: str) -> str:

@@ -82,7 +82,7 @@ _UNSUPPORTED_INTRINSICS = frozenset(
 _UNSUPPORTED_SCOPES = ("event", "link", "instrumentation", "parent", "trace", "span")
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def parse(text: str) -> Expr:
     """Read a query.
 

@@ -217,7 +217,7 @@ def test_a_level_is_compared_without_regard_to_case_and_as_text() -> None:
         ({"trace_id": "xyz"}, "traceId"),
         ({"trace_id": "0" * 32}, "traceId"),
         ({"trace_id": "a" * 33}, "traceId"),
-        ({"regex": "("}, "query"),
+        ({"regex": "("}, "regex"),
     ],
 )
 def test_a_wrong_part_of_a_structured_search_is_named(arguments: dict[str, object], field: str) -> None:
