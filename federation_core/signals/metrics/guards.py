@@ -51,9 +51,12 @@ def guard(text: str, bounds: Bounds = QUERY) -> str:
     """Check a text and return it in the spelling the parser accepts.
 
     Raises QueryTooLarge: too long, too deep, too many operators. QuerySyntaxError: a bracket or quote that does
-    not close, with its place.
+    not close, or what is no Unicode text, with its place.
     """
-    asked = len(text.encode("utf-8", "surrogatepass"))
+    try:
+        asked = len(text.encode())
+    except UnicodeEncodeError as exc:
+        raise syntax_error("half of a surrogate pair is no character", text, exc.start) from None
     if asked > bounds.text_bytes:
         raise too_large("bytes", asked, bounds.text_bytes)
     scan = _Scan(text, bounds)

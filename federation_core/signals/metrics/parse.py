@@ -44,7 +44,7 @@ _MATCH_OPS = {
 }
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def parse(text: str) -> Expr:
     """Read a PromQL expression.
 
@@ -53,7 +53,7 @@ def parse(text: str) -> Expr:
     return _read(text, QUERY)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def parse_root(text: str) -> Expr:
     """Read the root of a plan, which may be somewhat larger than the query it came from.
 
@@ -71,6 +71,11 @@ def _read(text: str, bounds: Bounds) -> Expr:
     except ValueError as exc:
         # The parser tells no places; those that can be known without it, `guard` has told.
         raise QuerySyntaxError(str(exc)) from None
+    except BaseException as exc:
+        # The parser panics on a duration it cannot hold, and a panic is no `Exception`: it would end the thread.
+        if type(exc).__name__ != "PanicException":
+            raise
+        raise QuerySyntaxError(f"the parser cannot read a number or duration of the query: {exc}") from None
     expr = _convert(tree)
     # A chain of operators is as deep as it is long, whatever brackets it has.
     depth = depth_of(expr)

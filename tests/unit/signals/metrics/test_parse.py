@@ -87,6 +87,7 @@ def test_text_is_printed_in_one_spelling(text: str, printed: str) -> None:
         ("x +", 1, 4),
         ("\n x *  ", 2, 5),
         ("", 1, 1),
+        ('x{a="\ud800"}', 1, 6),
     ],
 )
 def test_syntax_errors_say_where(text: str, line: int, column: int) -> None:
@@ -101,6 +102,12 @@ def test_syntax_errors_say_where(text: str, line: int, column: int) -> None:
 )
 def test_what_prometheus_rejects_is_rejected(text: str) -> None:
     with pytest.raises(QuerySyntaxError):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["x[1e400]", "x offset 1e300", "rate(x[1e20])"])
+def test_a_duration_the_parser_panics_on_is_a_syntax_error(text: str) -> None:
+    with pytest.raises(QuerySyntaxError, match="duration"):
         parse(text)
 
 
