@@ -70,7 +70,7 @@ def _beat(options: argparse.Namespace) -> int:
     settings = load(os.environ, options.config)
     configure_log("beat", settings.log_level)
     app = make_celery(settings, "beat")
-    logging.getLogger(__name__).info("ready", extra={"schedule": sorted(app.conf.beat_schedule)})
+    logging.getLogger("workers").info("ready", extra={"schedule": sorted(app.conf.beat_schedule)})
     app.Beat(loglevel=settings.log_level, redirect_stdouts=False, quiet=True).run()
     return 0
 

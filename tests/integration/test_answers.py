@@ -1,10 +1,12 @@
 """One chord over six clusters, on a stack where everybody is well or one backend is not."""
 
+import gc
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from celery.result import AsyncResult, GroupResult
 
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.jobs import JobState
@@ -160,7 +162,7 @@ def test_a_plan_without_shards_is_settled_without_a_chord(stack: Stack) -> None:
     assert (result.status, total(result)) == ("complete", 0)
 
 
-def test_a_hundred_queries_leave_no_subscription_and_no_key_without_end(stack: Stack) -> None:
+def test_a_hundred_queries_leave_no_subscription_no_memory_and_no_key_without_end(stack: Stack) -> None:
     client = connect(stack.url)
 
     def channels() -> int:
@@ -171,6 +173,8 @@ def test_a_hundred_queries_leave_no_subscription_and_no_key_without_end(stack: S
     for _ in range(100):
         stack.ask()
     assert channels() == before
+    gc.collect()
+    assert not [found for found in gc.get_objects() if type(found) in (AsyncResult, GroupResult)]
     forever = {key for key in client.scan_iter() if client.pttl(key) == -1}
     assert {key for key in forever if not key.startswith(b"_kombu.")} <= {
         b"unacked_mutex",
