@@ -5,6 +5,7 @@ Rule: these are values. Whoever builds one has already checked it; nothing here 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from federation_core.errors import InvalidRequest, TimedOut
 Direction = Literal["backward", "forward"]
 #: The most steps one range query may have (Prometheus HTTP API, "Range queries").
 MAX_STEPS = 11_000
+#: A number of clusters, without leading zeros.
+_COUNT = re.compile(r"[1-9][0-9]{0,5}")
 #: How much earlier than the query a cluster must answer: this long, or a tenth of the time, whichever is more.
 CLUSTER_MARGIN_MS = 500
 
@@ -105,7 +108,7 @@ class Requirement:
         mode, _, rest = text.strip().partition(":")
         if mode in ("all", "best_effort") and not rest:
             return cls(mode)  # type: ignore[arg-type]
-        if mode == "quorum" and rest.isascii() and rest.isdigit() and int(rest) > 0:
+        if mode == "quorum" and _COUNT.fullmatch(rest):
             return cls("quorum", quorum=int(rest))
         names = tuple(name.strip() for name in rest.split(",") if name.strip())
         if mode == "critical" and names:

@@ -15,8 +15,8 @@ _UNIT_MS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_0
 # Units must descend and appear once each; the pattern is ours and linear, so `re` is safe here.
 _DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+){unit})?" for unit in _UNIT_MS))
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|[+-]?\.[0-9]+")
-#: Last instant accepted, the end of the year 9999, in milliseconds since the epoch.
-MAX_MS = 253_402_300_799_999
+#: The instants accepted, from the start of the year 1 to the end of the year 9999, in milliseconds since the epoch.
+MIN_MS, MAX_MS = -62_135_596_800_000, 253_402_300_799_999
 
 
 def parse_duration_ms(text: str, field: str = "duration") -> int:
@@ -38,7 +38,8 @@ def parse_duration_ms(text: str, field: str = "duration") -> int:
             got=text,
             expected="a duration such as 30s, 5m or 1h30m",
         )
-    return _bounded(sum(int(n) * _UNIT_MS[unit] for unit, n in found.groupdict().items() if n), field, text)
+    # Digits without end are read as infinity, where `int` would refuse them with an error of its own.
+    return _bounded(sum(float(n) * _UNIT_MS[unit] for unit, n in found.groupdict().items() if n), field, text)
 
 
 def format_duration(duration_ms: int) -> str:
@@ -96,12 +97,14 @@ def format_time(time_ms: int) -> str:
     >>> format_time(1500)
     '1970-01-01T00:00:01.500Z'
     """
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, rest_ms = divmod(time_ms, 1000)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ms * 1000)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _bounded(value_ms: float, field: str, text: str) -> int:
-    if not -MAX_MS <= value_ms <= MAX_MS:
+    if not MIN_MS <= value_ms <= MAX_MS:
         raise InvalidRequest(
-            f"{field}: {text!r} is out of range", field=field, got=text, expected="before the year 10000"
+            f"{field}: {text!r} is out of range", field=field, got=text, expected="within the years 1 to 9999"
         )
     return round(value_ms)

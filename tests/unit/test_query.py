@@ -52,7 +52,9 @@ def test_a_requirement_prints_what_it_was_read_from(text: str) -> None:
     assert str(Requirement.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "most", "quorum", "quorum:0", "quorum:-1", "quorum:x", "critical:", "all:1"])
+@pytest.mark.parametrize(
+    "text", ["", "most", "quorum", "quorum:0", "quorum:-1", "quorum:" + "9" * 5000, "quorum:x", "critical:", "all:1"]
+)
 def test_a_requirement_that_does_not_exist_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="require"):
         Requirement.parse(text)

@@ -47,7 +47,20 @@ def test_instants_are_rfc_3339_unix_seconds_or_relative(text: str, expected: int
     assert parse_time_ms(text, NOW) == expected
 
 
-@pytest.mark.parametrize("text", ["2026-11-23T21:40:00", "2026-11-23", "yesterday", "", "1e300", "nan", "inf"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-23T21:40:00",
+        "2026-11-23",
+        "yesterday",
+        "",
+        "1e300",
+        "nan",
+        "inf",
+        "-62135596801",
+        "-1" + "0" * 5000 + "s",
+    ],
+)
 def test_an_instant_that_could_mean_two_things_or_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
         parse_time_ms(text, NOW, "start")
@@ -55,3 +68,13 @@ def test_an_instant_that_could_mean_two_things_or_none_is_refused(text: str) -> 
 
 def test_times_are_printed_in_utc_and_say_so() -> None:
     assert format_time(NOW) == "2026-11-23T21:40:00.000Z"
+
+
+def test_every_instant_that_is_accepted_can_be_printed() -> None:
+    assert format_time(parse_time_ms("-62135596800", NOW)) == "0001-01-01T00:00:00.000Z"
+    assert format_time(parse_time_ms("253402300799.999", NOW)) == "9999-12-31T23:59:59.999Z"
+
+
+def test_digits_without_end_are_a_duration_out_of_range() -> None:
+    with pytest.raises(InvalidRequest, match="out of range"):
+        parse_duration_ms("9" * 5000 + "s")

@@ -200,7 +200,10 @@ def _typed(scanner: Scanner, label: str, op: str) -> Comparison:
         written = scanner.match(DURATION)
         if not written:
             raise scanner.error(f"expected a duration such as 100ms, found {scanner.here()}")
-        return Comparison(label, CompareOp(op), parse_duration_ns(written))
+        try:
+            return Comparison(label, CompareOp(op), parse_duration_ns(written))
+        except InvalidRequest as exc:
+            raise scanner.error(f"{exc.message}; expected {exc.expected}", at) from None
     if op not in ("=", "!="):
         raise scanner.error(f"{label} has only = and !=", at)
     values = SpanStatus if label == "status" else SpanKind
@@ -220,9 +223,11 @@ def _number_or_boolean(scanner: Scanner, label: str, op: str) -> Comparison:
         raise scanner.error(f"{op} is no comparison for {written}", at)
     if boolean:
         return Comparison(label, CompareOp(op), boolean == "true")
-    number = float(written) if re.search(r"[.eE]", written) else int(written)
+    number = float(written)
     if not isfinite(number):
-        raise scanner.error(f"{written} is too large a number", at)
+        raise scanner.error(f"{written[:20]} is too large a number", at)
+    if not re.search(r"[.eE]", written):
+        number = int(written)
     return Comparison(label, CompareOp(op), number)
 
 
