@@ -185,7 +185,6 @@ def test_unknown_clusters_of_a_claim_are_ignored_and_logged(
         (["other", "x|.*"], set()),
         ([".*"], set()),
     ],
-    ids=str,
 )
 def test_a_claim_maps_a_cluster_to_its_namespaces(tokens: FlaskClient, namespaces: Any, seen: set[Any]) -> None:
     headers = bearer(claims(clusters={"prod": namespaces}))
