@@ -114,6 +114,8 @@ def _conf(settings: Settings, role: Role) -> dict[str, Any]:
                 "interval_max": 0.2,
             }
         },
+        # Our backend follows no results, so all threads may share one and its connections.
+        "result_backend_thread_safe": True,
         "result_expires": 900,
         "result_extended": False,
         "task_track_started": False,
