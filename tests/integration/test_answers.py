@@ -123,6 +123,16 @@ def test_forty_waiters_all_get_the_one_result(stack: Stack) -> None:
     assert total(results[0]) == EVERYTHING
 
 
+def test_queries_of_many_threads_do_not_mix(stack: Stack) -> None:
+    def ask(number: int) -> tuple[str, float]:
+        name = CLUSTERS[number % len(CLUSTERS)]
+        return name, total(stack.ask(text=f'sum({METRIC}{{cluster="{name}"}}) * {number}', timeout_ms=60_000))
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(ask, range(1, 81)))
+    assert [value for _, value in answers] == [COUNTS[name] * number for number, (name, _) in enumerate(answers, 1)]
+
+
 def test_a_result_is_collected_by_another_process(stack: Stack) -> None:
     plan = stack.plan()
     stack.dispatch.submit(plan)
