@@ -36,13 +36,13 @@ def run(asking: Asking, question: Mapping[str, Any], show: Show) -> None:
         from webapp.cli.explanation import print_plan
 
         reply = api.explain(question)
-        _print_or_refuse(reply, asking.json, lambda: print_plan(reply.json, output()))
+        _print_or_refuse(reply, asking.json, question, lambda: print_plan(reply.json, output()))
         return
     try:
         reply = answer(api, question, asking.timeout_ms / 1000, said if said.is_terminal else None)
     except KeyboardInterrupt:
         raise click.exceptions.Exit(130) from None
-    _print_or_refuse(reply, asking.json, lambda: show(reply.json, output()), said)
+    _print_or_refuse(reply, asking.json, question, lambda: show(reply.json, output()), said)
     code = ledger.show(reply.json, said)
     if code:
         raise click.exceptions.Exit(code)
@@ -79,12 +79,18 @@ def _watch(api: Api, query_id: str, console: Console, give_up_s: float) -> None:
             time.sleep(POLL_S)
 
 
-def _print_or_refuse(reply: Reply, as_json: bool, show: Callable[[], None], said: Console | None = None) -> None:
+def _print_or_refuse(
+    reply: Reply,
+    as_json: bool,
+    question: Mapping[str, Any],
+    show: Callable[[], None],
+    said: Console | None = None,
+) -> None:
     if as_json:
         click.echo(reply.body.rstrip())
     if not reply.ok:
         if said is not None:
             ledger.show(reply.json, said)
-        raise reply.refusal()
+        raise reply.refusal(str(question["query"]))
     if not as_json:
         show()

@@ -70,11 +70,15 @@ class Reply:
         """Whether the request was accepted."""
         return self.status < 400
 
-    def refusal(self) -> NoAnswer:
-        """Say in words what a problem document (RFC 9457) says, with the exit code it stands for."""
+    def refusal(self, query: str = "") -> NoAnswer:
+        """Say in words what a problem document (RFC 9457) says, with the exit code it stands for.
+
+        `query` is the text that was asked; the place of a syntax error is shown in it.
+        """
         problem = self.json
         text = str(problem.get("detail") or problem.get("title") or f"status {self.status}")
         for fault in problem.get("errors") or ():
+            text += _pointed_at(query, fault)
             if isinstance(fault, dict) and fault.get("expected"):
                 text += f"\n  {fault.get('field', '')}: give {fault['expected']}"
             elif isinstance(fault, dict) and str(fault.get("detail", "")) not in text:
@@ -139,6 +143,17 @@ class Api:
             raise NoAnswer(f"{self._server}: {exc}") from None
         retry_after = response.headers.get("Retry-After", "")
         return Reply(response.status_code, response.content, float(retry_after) if retry_after.isdigit() else 0.0)
+
+
+def _pointed_at(query: str, fault: Any) -> str:
+    """Return the line of the query in which a fault is, with a mark under its place; nothing if it has none."""
+    if not isinstance(fault, dict) or not fault.get("column"):
+        return ""
+    lines = query.splitlines()
+    at, column = int(fault.get("line") or 1) - 1, int(fault["column"]) - 1
+    if not 0 <= at < len(lines) or not 0 <= column <= len(lines[at]) or not lines[at].isprintable():
+        return ""
+    return f"\n  {lines[at]}\n  {' ' * column}^"
 
 
 def _unreachable(server: str, exc: requests.ConnectionError) -> str:

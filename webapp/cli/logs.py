@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from federation_core.errors import FederationError
-from webapp.cli import ask, moments
+from webapp.cli import EXIT_CODES, ask, moments
 from webapp.cli.client import wrong
 from webapp.cli.options import asking, asking_options, instants, named_values, range_options
 from webapp.cli.terminal import colours, plain
@@ -25,7 +25,7 @@ _LEVELS = {
 }
 
 
-@click.command()
+@click.command(epilog=EXIT_CODES)
 @click.argument("selector", default="")
 @click.option(
     "--label", "labels", multiple=True, metavar="NAME=VALUE", help="Only streams with this label; repeatable."
@@ -54,8 +54,8 @@ def logs(
     """Search for log lines, in LogQL or by the options; the newest first.
 
     \b
-    appsentry logs --level ERROR --text declined
-    appsentry logs '{service="payments"} |= "declined"' --from -15m
+    appsentry logs --level ERROR --text acquirer --from -2h
+    appsentry logs '{service="payments"} |= "acquirer"' --from -2h
     """  # fmt: skip
     shared = asking(options)
     structured = {"text": text, "regex": regex, "level": level, "trace_id": trace_id}

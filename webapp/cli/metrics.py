@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from federation_core.times import format_duration, format_time
-from webapp.cli import ask, moments
+from webapp.cli import EXIT_CODES, ask, moments
 from webapp.cli.chart import Line, draw, number
 from webapp.cli.options import Duration, Instant, asking, asking_options, instants, range_options
 from webapp.cli.terminal import colours, plain, printable
@@ -26,7 +26,7 @@ _LISTED = 40
 _LABEL_COLUMNS = 5
 
 
-@click.command()
+@click.command(epilog=EXIT_CODES)
 @click.argument("promql")
 @click.option("--at", "at_ms", type=Instant(), metavar="TIME", help="Ask for this one instant instead of a range.")
 @click.option(

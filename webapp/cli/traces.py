@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from federation_core.errors import FederationError
-from webapp.cli import ask, moments, waterfall
+from webapp.cli import EXIT_CODES, ask, moments, waterfall
 from webapp.cli.client import wrong
 from webapp.cli.options import asking, asking_options, instants, named_values, range_options
 from webapp.cli.terminal import plain
@@ -18,7 +18,7 @@ from webapp.cli.terminal import plain
 _STRUCTURED = ("service", "operation", "min_duration", "max_duration", "tags", "error")
 
 
-@click.command()
+@click.command(epilog=EXIT_CODES)
 @click.argument("trace_id", metavar="ID")
 @asking_options
 def trace(trace_id: str, **options: Any) -> None:
@@ -27,7 +27,7 @@ def trace(trace_id: str, **options: Any) -> None:
     ask.run(shared, shared.question("traces", trace_id), waterfall.show)
 
 
-@click.command()
+@click.command(epilog=EXIT_CODES)
 @click.argument("traceql", default="")
 @click.option("--service", metavar="NAME", help="Only traces that pass through this service.")
 @click.option("--operation", metavar="NAME", help="Only traces with a span of this name.")

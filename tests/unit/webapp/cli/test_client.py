@@ -122,6 +122,21 @@ def test_a_problem_is_said_and_its_status_decides_the_exit_code(status: int, cod
     assert json.loads(result.stdout) == problem
 
 
+def test_the_place_of_a_syntax_error_is_shown_in_the_query() -> None:
+    fault = {"field": "query", "detail": "2:4: this '(' is not closed", "line": 2, "column": 4}
+    result, _ = call(
+        {SUBMIT: [(400, {"detail": "2:4: this '(' is not closed", "errors": [fault]})]}, "query", "1 +\nsum(up"
+    )
+    assert result.stderr == "Error: 2:4: this '(' is not closed\n  sum(up\n     ^\n"
+
+
+@pytest.mark.parametrize(("line", "column"), [(9, 1), (1, 99), (1, -5)])
+def test_a_place_outside_the_query_is_not_shown(line: int, column: int) -> None:
+    problem = {"detail": "no", "errors": [{"field": "query", "detail": "no", "line": line, "column": column}]}
+    result, _ = call({SUBMIT: [(400, problem)]}, "query", "up")
+    assert result.stderr == "Error: no\n"
+
+
 def test_a_refusal_for_lack_of_coverage_names_the_clusters() -> None:
     problem = {
         "detail": "the answer needs all and lacks stage",
