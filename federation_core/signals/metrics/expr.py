@@ -108,8 +108,11 @@ COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
 PRECEDENCE = {**dict.fromkeys(COMPARISONS, 1), "+": 2, "-": 2, "*": 3, "/": 3, "%": 3, "^": 4}
 _PLAIN_NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 _PLAIN_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: Names that the grammar reads as numbers wherever an expression may stand.
-_NUMBER_WORDS = frozenset({"inf", "nan"})
+#: Words that the grammar reads as numbers, operators or modifiers: as names they are printed in quotes.
+_RESERVED = frozenset(
+    {"inf", "nan", "and", "or", "unless", "atan2", "on", "ignoring", "group_left", "group_right", "bool", "without"}
+    | {"anchored", "smoothed"}
+)
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
@@ -210,7 +213,7 @@ def label_text(label: str) -> str:
 
 
 def _is_plain_name(name: str) -> bool:
-    return _PLAIN_NAME.fullmatch(name) is not None and name.lower() not in _NUMBER_WORDS
+    return _PLAIN_NAME.fullmatch(name) is not None and name.lower() not in _RESERVED
 
 
 def _names_again(matchers: tuple[Matcher, ...]) -> bool:
@@ -228,8 +231,7 @@ def _binary(expr: Binary) -> str:
     if expr.returns_bool:
         words.append("bool")
     if expr.matching != Matching():
-        labels = ", ".join(map(label_text, expr.matching.labels))
-        words.append(f"{'on' if expr.matching.on else 'ignoring'} ({labels})")
+        words.append(f"{'on' if expr.matching.on else 'ignoring'} ({_listed(expr.matching.labels)})")
     return " ".join((*words, right))
 
 
@@ -251,7 +253,11 @@ def _operand(expr: Expr, parenthesised: bool) -> str:
 def _grouping(grouping: Grouping) -> str:
     if not grouping.labels and not grouping.without:
         return ""
-    return f" {'without' if grouping.without else 'by'} ({', '.join(map(label_text, grouping.labels))}) "
+    return f" {'without' if grouping.without else 'by'} ({_listed(grouping.labels)}) "
+
+
+def _listed(labels: tuple[str, ...]) -> str:
+    return ", ".join(quote(label) if label.lower() in _RESERVED else label_text(label) for label in labels)
 
 
 def _offset(offset_ms: int) -> str:

@@ -183,11 +183,30 @@ def test_map_selectors_raises_on_a_node_it_does_not_know() -> None:
         map_selectors(Binary("+", NumberLiteral(1.0), object()), lambda s: s)  # type: ignore[arg-type]
 
 
-LABELS = st.sampled_from(["a", "job", "cluster", "le"])
+#: Words of the grammar are names like any other, also where the parser would take them for something else.
+WORDS = (
+    "and",
+    "or",
+    "unless",
+    "atan2",
+    "on",
+    "bool",
+    "group_left",
+    "by",
+    "without",
+    "offset",
+    "inf",
+    "NaN",
+    "sum",
+    "start",
+)
+LABELS = st.sampled_from(["a", "job", "cluster", "le", *WORDS])
 VALUES = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"), max_size=5)
 MATCHERS = st.builds(Matcher, LABELS, st.sampled_from([MatchOp.EQ, MatchOp.NE]), VALUES)
 SELECTORS = st.builds(
-    lambda name, extra: named(name, *extra), st.sampled_from(["x", "y:z"]), st.lists(MATCHERS, max_size=2)
+    lambda name, extra: named(name, *extra),
+    st.sampled_from(["x", "y:z", "é.b", *WORDS]),
+    st.lists(MATCHERS, max_size=2),
 )
 OFFSETS = st.sampled_from([0, 1, 90_061_001, -5000])
 VECTORS = st.builds(VectorSelector, SELECTORS, OFFSETS)
