@@ -71,7 +71,7 @@ def _between_vectors(node: Binary, left: Frame, right: Frame) -> Frame:
     keys = [_match_labels(labels, node.matching) for labels in (*left.labels, *right.labels)]
     distinct, index = rank_labels(keys)
     left_index, right_index = index[: left.series_count], index[left.series_count :]
-    partner = _partners(right, right_index, distinct)
+    partner = _partners(right, right_index, distinct, asked=left.present.any(axis=0))
     matched = np.isin(left_index, right_index)
     rows, left_index = np.flatnonzero(matched), left_index[matched]
     if not len(rows):
@@ -93,8 +93,12 @@ def _result_labels(labels: Labels, matching: Matching) -> Labels:
     return labels.only(matching.labels) if matching.on else labels.without(matching.labels)
 
 
-def _partners(right: Frame, index: Ints, distinct: list[Labels]) -> Frame:
-    """Return for every match group its one right-hand series, put together from those that never meet."""
+def _partners(right: Frame, index: Ints, distinct: list[Labels], asked: Bools) -> Frame:
+    """Return for every match group its one right-hand series, put together from those that never meet.
+
+    `asked` marks the steps at which the left has any sample: at the others nothing is matched, and nothing is wrong.
+    """
+    right = replace(right, present=right.present & asked)
     values = np.full((len(distinct), right.grid.steps), np.nan)
     count = np.zeros((len(distinct), right.grid.steps), dtype=np.int64)
     np.add.at(count, index, right.present)

@@ -211,6 +211,11 @@ class TestMatching:
         with pytest.raises(QueryExecutionError, match=r"on the right hand-side .*many-to-many"):
             at("y + on (b) x", [*self.left, *self.right])
 
+    def test_two_partners_are_no_error_at_steps_that_ask_for_none(self) -> None:
+        assert at("nosuch + on (b) x", self.left) == {}
+        late = [series('x{a="1"}', [(600_000, 1)]), series('y{p="1"}', [(0, 1)]), series('y{p="2"}', [(0, 1)])]
+        assert as_dict(evaluate_one("x + on (nosuch) y", late, TimeRange(0, 600_000, 600_000))) == {}
+
     def test_two_series_on_the_left_are_an_error(self) -> None:
         with pytest.raises(QueryExecutionError, match="many-to-one matching must be explicit"):
             at("x + on (b) max by (b) (y)", [*self.left, *self.right])
