@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from celery import Celery
+from celery import Celery, signals
 from celery.platforms import set_pdeathsig
 
 from federation_core.connectors.files import load
@@ -70,9 +70,13 @@ def _beat(options: argparse.Namespace) -> int:
     settings = load(os.environ, options.config)
     configure_log("beat", settings.log_level)
     app = make_celery(settings, "beat")
-    logging.getLogger("workers").info("ready", extra={"schedule": sorted(app.conf.beat_schedule)})
+    signals.beat_init.connect(_say_ready)
     app.Beat(loglevel=settings.log_level, redirect_stdouts=False, quiet=True).run()
     return 0
+
+
+def _say_ready(**_: object) -> None:
+    logging.getLogger("workers").info("ready")
 
 
 def _work(app: Celery, name: str, *, queues: list[str], pool: str, concurrency: int) -> int:
