@@ -14,7 +14,15 @@ from dataclasses import replace
 from federation_core import tenancy
 from federation_core.config import Cluster
 from federation_core.connectors import Connector, Fetched
-from federation_core.errors import CoverageTooLow, FederationError, InternalError, QueryTimeout, TimedOut
+from federation_core.errors import (
+    ClusterError,
+    CoverageTooLow,
+    FederationError,
+    InternalError,
+    Malformed,
+    QueryTimeout,
+    TimedOut,
+)
 from federation_core.outcome import ClusterVerdict, Coverage, Partial, Result, Stats, Verdict, fails_query
 from federation_core.plan import Leaf, Plan, Shard
 from federation_core.query import Deadline, Query, cluster_deadline_ms
@@ -129,12 +137,17 @@ def _warnings(fetched: Mapping[str, Fetched], hidden: int, cluster: str) -> tupl
 def combine(plan: Plan, partials: Mapping[str, Partial], served: Collection[str]) -> Result:
     """Put the partials that are there together and say what the answer rests on. Never raises.
 
-    A cluster of the plan without a partial has timed out, or has lost its worker if it is not in `served`.
+    A cluster of the plan without a partial has timed out, or has lost its worker if it is not in `served`. A part that
+    is not what was asked for, or does not fit the others, costs its cluster's share and nothing else.
     """
-    coverage = _coverage(plan, partials, served)
+    heard = {s.cluster_name: _whole(s, partials[s.cluster_name]) for s in plan.shards if s.cluster_name in partials}
+    coverage = _coverage(plan, heard, served)
     try:
-        payload, warnings = _merge(plan, partials, coverage)
+        payload, warnings = _merge(plan, heard, coverage)
     except FederationError as exc:
+        at_fault = exc.cluster if isinstance(exc, ClusterError) else None
+        if at_fault in heard and heard[at_fault].payloads is not None:
+            return combine(plan, heard | {at_fault: Partial(plan.query_id, at_fault, error=exc)}, served)
         return Result(plan.query_id, "failed", coverage, error=exc, warnings=coverage.warnings())
     return Result(
         query_id=plan.query_id,
@@ -143,6 +156,17 @@ def combine(plan: Plan, partials: Mapping[str, Partial], served: Collection[str]
         payload=payload,
         warnings=coverage.warnings() + warnings,
     )
+
+
+def _whole(shard: Shard, partial: Partial) -> Partial:
+    """Return the partial, or the failure it is if it does not answer every leaf of its shard."""
+    asked = {leaf.id for leaf in shard.leaves}
+    if partial.payloads is None or partial.payloads.keys() == asked:
+        return partial
+    error = Malformed(
+        f"its worker answered the leaves {sorted(partial.payloads)}, not {sorted(asked)}", cluster=shard.cluster_name
+    )
+    return Partial(shard.query_id, shard.cluster_name, error=error)
 
 
 def _coverage(plan: Plan, partials: Mapping[str, Partial], served: Collection[str]) -> Coverage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -13,6 +13,7 @@ from federation_core.connectors import Fetched, Inventory
 from federation_core.errors import (
     CoverageTooLow,
     InternalError,
+    Malformed,
     QueryExecutionError,
     QuerySyntaxError,
     QueryTimeout,
@@ -118,6 +119,33 @@ def test_a_bug_in_one_worker_costs_that_clusters_share_and_tells_nothing_of_its_
     assert (row.cluster, row.verdict) == ("stage", Verdict.FAILED)
     assert isinstance(row.error, InternalError)
     assert "secret detail" not in json.dumps(row.to_wire())
+
+
+def answer_with(stage: Mapping[str, object] | None, text: str = "sum(x)") -> Result:
+    """Ask six clusters, of which stage's worker sends the given payloads, or those of another grid."""
+    made = planned(text)
+    partials = {
+        s.cluster_name: run_shard(s, store(10.0 ** NAMES.index(s.cluster_name)), lambda: NOW) for s in made.shards
+    }
+    moved = replace(made.shard_for("stage"), leaves=(Leaf("a", "sum(x)", TimeRange(NOW - 1, NOW - 1)),))
+    payloads = run_shard(moved, store(1), lambda: NOW).payloads if stage is None else stage
+    return combine(made, {**partials, "stage": Partial("q-1", "stage", payloads=payloads)}, NAMES)
+
+
+@pytest.mark.parametrize("payloads", [{}, {"b": None}, {"a": "no frame"}, None], ids=["none", "other", "type", "grid"])
+def test_a_part_that_is_not_what_was_asked_costs_its_clusters_share(payloads: Mapping[str, object] | None) -> None:
+    result = answer_with(payloads)
+    assert (result.status, total(result)) == ("partial", 111_111.0 - 10_000.0)
+    (row,) = result.coverage.missing
+    assert (row.cluster, row.verdict) == ("stage", Verdict.FAILED)
+    assert isinstance(row.error, Malformed)
+
+
+def test_a_part_of_a_cluster_that_was_not_asked_is_not_looked_at() -> None:
+    made = planned('sum(x{cluster!="stage"})')
+    partials = {name: run_shard(planned().shard_for(name), store(1), lambda: NOW) for name in NAMES}
+    result = combine(made, partials, NAMES)
+    assert (result.status, total(result), verdicts(result)["stage"]) == ("complete", 5.0, Verdict.PRUNED)
 
 
 def test_an_execution_error_of_one_engine_is_the_querys_error_whoever_else_answered() -> None:

@@ -51,7 +51,7 @@ def merge(
     root: str, query: Query, parts: Mapping[str, Mapping[str, Entries]], silent: Sequence[str]
 ) -> tuple[Entries, tuple[str, ...]]:
     """Merge the entries of the clusters that answered; the coverage ledger names those that did not."""
-    found = {cluster: leaves[distribute.LEAF_ID] for cluster, leaves in parts.items() if distribute.LEAF_ID in leaves}
+    found = {cluster: leaves[distribute.LEAF_ID] for cluster, leaves in parts.items()}
     return merge_entries(found, distribute.limit_of(query), query.direction)
 
 

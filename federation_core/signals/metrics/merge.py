@@ -66,6 +66,7 @@ def merge(
 def _parts_of(leaf_id: str, parts: Mapping[str, Mapping[str, Any]], kind: type[P]) -> dict[str, P]:
     found = {}
     for cluster in sorted(parts):
+        # Where a cluster's share of a leaf folds away, it was not asked for it.
         if leaf_id not in parts[cluster]:
             continue
         payload = parts[cluster][leaf_id]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from federation_core.connectors import Connector, Fetched
 from federation_core.errors import Malformed
@@ -22,6 +22,8 @@ from federation_core.signals.traces.rendering import summary_to_json, trace_to_j
 from federation_core.signals.traces.search import merge_summaries, summarise
 from federation_core.signals.traces.stitch import judge, stitch
 from federation_core.tenancy import Scope
+
+P = TypeVar("P", TracePart, Summaries)
 
 
 def split(expr: Expr, query: Query, clusters: Sequence[str]) -> Split:
@@ -67,15 +69,24 @@ def merge(
 ) -> tuple[Payload, tuple[str, ...]]:
     """Stitch one trace, or join the search results of the clusters that answered.
 
-    Raises TraceNotFound: every cluster answered and none holds the trace.
+    Raises TraceNotFound: every cluster answered and none holds the trace. Malformed: a part is not what was asked.
     """
-    found = {cluster: leaves[distribute.LEAF_ID] for cluster, leaves in parts.items() if distribute.LEAF_ID in leaves}
     match parse(root):
         case TraceById(trace_id):
-            trace = stitch(trace_id, found)
+            trace = stitch(trace_id, _parts_of(parts, TracePart))
             return trace, judge(trace, silent)
         case SpanSearch():
-            return merge_summaries(found, distribute.limit_of(query), query.direction)
+            return merge_summaries(_parts_of(parts, Summaries), distribute.limit_of(query), query.direction)
+
+
+def _parts_of(parts: Mapping[str, Mapping[str, Any]], kind: type[P]) -> dict[str, P]:
+    found = {}
+    for cluster, leaves in parts.items():
+        payload = leaves[distribute.LEAF_ID]
+        if not isinstance(payload, kind):
+            raise Malformed(f"a part came as {type(payload).__name__}, not {kind.__name__}", cluster=cluster)
+        found[cluster] = payload
+    return found
 
 
 def redact(payload: Payload, scope: Scope, cluster: str) -> tuple[Payload, int]:

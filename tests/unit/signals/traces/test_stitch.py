@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation_core.errors import TraceNotFound
-from federation_core.signals.traces.payload import Span, SpanKind, Trace, TracePart
+from federation_core.errors import Malformed, TraceNotFound
+from federation_core.query import Query, TimeRange
+from federation_core.signals.traces import KIND
+from federation_core.signals.traces.payload import Span, SpanKind, Summaries, Trace, TracePart
 from federation_core.signals.traces.stitch import judge, stitch
 from tests.support.spans import TRACE, parts_of, span
 from tests.unit.signals.traces.conftest import Recorded, recorded_traces
@@ -215,3 +217,10 @@ def test_missing_parents_and_roots_may_be_in_a_silent_cluster() -> None:
         "spans whose parent is in no cluster that answered: 2; it may be in stage",
     )
     assert judge(trace, ()) == ()
+
+
+def test_a_part_of_another_kind_is_its_clusters_fault() -> None:
+    query = Query("traces", TRACE, TimeRange(0, 1), "t")
+    with pytest.raises(Malformed) as caught:
+        KIND.merge(TRACE, query, {"dev": {"traces": TracePart(TRACE)}, "prod": {"traces": Summaries()}}, ())
+    assert caught.value.cluster == "prod"
