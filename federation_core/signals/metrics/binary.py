@@ -71,7 +71,7 @@ def _between_vectors(node: Binary, left: Frame, right: Frame) -> Frame:
     keys = [_match_labels(labels, node.matching) for labels in (*left.labels, *right.labels)]
     distinct, index = rank_labels(keys)
     left_index, right_index = index[: left.series_count], index[left.series_count :]
-    partner = _partners(right, right_index, distinct, asked=left.present.any(axis=0))
+    partner = _partners(right, right_index, distinct, asked=np.logical_or.reduce(left.present, axis=0))
     matched = np.isin(left_index, right_index)
     rows, left_index = np.flatnonzero(matched), left_index[matched]
     if not len(rows):
