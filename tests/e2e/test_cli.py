@@ -193,6 +193,7 @@ def test_ended_roles_leave_no_process(roles: Roles) -> None:
 def test_serve_runs_a_configuration_with_a_redis_of_its_own(roles: Roles) -> None:
     log = roles.folder / "serve.log"
     environ = {name: value for name, value in roles.environ.items() if name != "REDIS_URL"}
+    environ["LOG_LEVEL"] = "DEBUG"
     serving = Running("serve", "--port", str(free_port()), "--log", str(log), folder=roles.folder, **environ)
     try:
         done = run(
@@ -201,10 +202,10 @@ def test_serve_runs_a_configuration_with_a_redis_of_its_own(roles: Roles) -> Non
         assert done.returncode == 0
         query_id = json.loads(done.stdout)["queryId"]
         assert any("redis-server" in command for command in serving.family().values())
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
-        assert {"web", "worker", "merge"} <= {line["role"] for line in lines if line.get("query_id") == query_id}
         assert serving.end(signal.SIGTERM) == 0
         assert serving.family() == {}
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        assert {"web", "worker", "merge"} <= {line["role"] for line in lines if line.get("query_id") == query_id}
     finally:
         serving.close()
 

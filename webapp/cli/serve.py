@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -20,16 +21,14 @@ def serve(config: str | None, host: str, port: int | None, log: Path | None) -> 
 
     Ends with Ctrl-C or SIGTERM, and leaves no process behind.
     """
-    from webapp.cli.stack.run import Run, environment, run
+    from webapp.cli.stack.run import Run, run
     from webapp.cli.stack.scratch import Scratch
 
     place, settings = load_or_fail(config)
     require_fit_for(settings, host)
     with Scratch() as scratch:
         try:
-            code = run(
-                Run("Starting the stack …", settings, place, host, port, log, environment(), _say_ready), scratch
-            )
+            code = run(Run("Starting the stack …", settings, place, host, port, log, os.environ, _say_ready), scratch)
         except FederationError as exc:
             raise click.ClickException(exc.message) from None
     raise click.exceptions.Exit(code)

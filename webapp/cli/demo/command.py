@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -25,17 +26,19 @@ def demo(once: bool, port: int | None, seed: int, log: Path | None) -> None:
     from webapp.cli.demo.configuration import HISTORY_DONE, write_config
     from webapp.cli.stack import commands
     from webapp.cli.stack.process import Role
-    from webapp.cli.stack.run import Run, environment, run
+    from webapp.cli.stack.run import Run, run
     from webapp.cli.stack.scratch import Scratch
 
     with Scratch() as scratch:
         folder = scratch.path / "shop"
         config = write_config(folder)
         # The demo is a world of its own: the caller's Redis, clusters and keys are not touched.
-        environ = {name: value for name, value in environment().items() if name not in _NOT_OURS}
-        environ = commands.environment(environ, AUTH_ENABLED="false")
+        environ = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
+        environ["AUTH_ENABLED"] = "false"
         _, settings = load_or_fail(str(config), environ=environ)
-        feeder = Role("feeder", commands.python("webapp.cli.demo.feeder", str(folder), str(seed)), environ)
+        feeder = Role(
+            "feeder", commands.python("webapp.cli.demo.feeder", str(folder), str(seed)), commands.environment(environ)
+        )
         started_s = time.monotonic()
 
         def show(url: str, journal: Path) -> int | None:

@@ -6,10 +6,9 @@ process ends.
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,12 +24,14 @@ from webapp.cli.stack.scratch import Scratch
 from webapp.cli.stack.single_machine import RoleEnded, Stack
 
 LOG_NAME = "stack.log"
+#: The exit code of a run that was ended before it had done what it was for.
+INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(slots=True)
 class Stopping:
-    """What a signal does: it sets `event`, and interrupts the block in which `interrupts` is true."""
+    """What a signal does: it sets `event`, and interrupts, once, what runs while `interrupts` is true."""
 
     event: threading.Event = field(default_factory=threading.Event)
     interrupts: bool = False
@@ -39,6 +40,7 @@ class Stopping:
         """Handle a signal."""
         self.event.set()
         if self.interrupts:
+            self.interrupts = False
             raise KeyboardInterrupt
 
 
@@ -57,7 +59,7 @@ class Run:
     host: str
     port: int | None
     log: Path | None
-    environ: dict[str, str]
+    environ: Mapping[str, str]
     ready: Callable[[str, Path], int | None]
     companions: Sequence[Role] = ()
     also: Callable[[], bool] = lambda: True
@@ -83,35 +85,33 @@ def run(wanted: Run, scratch: Scratch) -> int:
         raise click.ClickException(f"--log: cannot write {wanted.log}: {exc.strerror}") from None
     click.echo(wanted.greeting, err=True)
     stack = Stack(wanted.settings, wanted.config, listener, journal, scratch.path)
-    try:
-        with _signals(stopping):
-            stack.start(wanted.environ, wanted.companions)
-            if not stack.wait_until_ready(stopping.event, wanted.also):
-                return 130
-            stopping.interrupts = True
-            code = wanted.ready(stack.url, journal.path)
+    with _signals(stopping):
+        try:
+            return _run(wanted, stack, stopping, journal)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except RoleEnded as exc:
+            if wanted.log is None:
+                scratch.keep()
+            raise click.ClickException(f"{exc}\nThe log of all roles is {journal.path}") from None
+        finally:
             stopping.interrupts = False
-            if code is not None:
-                return code
-            stack.watch(stopping.event, lambda text: click.echo(text, err=True))
-            click.echo("Stopping …", err=True)
-            return 0
-    except KeyboardInterrupt:
-        return 130
-    except RoleEnded as exc:
-        if wanted.log is None:
-            scratch.keep()
-        raise click.ClickException(f"{exc}\nThe log of all roles is {journal.path}") from None
-    finally:
-        stopping.interrupts = False
-        with _signals(stopping):
             stack.stop()
-        journal.close()
+            journal.close()
 
 
-def environment() -> dict[str, str]:
-    """Return our environment for the roles."""
-    return dict(os.environ)
+def _run(wanted: Run, stack: Stack, stopping: Stopping, journal: Journal) -> int:
+    stack.start(wanted.environ, wanted.companions)
+    if not stack.wait_until_ready(stopping.event, wanted.also):
+        return INTERRUPTED
+    stopping.interrupts = True
+    code = wanted.ready(stack.url, journal.path)
+    stopping.interrupts = False
+    if code is not None:
+        return code
+    stack.watch(stopping.event, lambda text: click.echo(text, err=True))
+    click.echo("Stopping …", err=True)
+    return 0
 
 
 @contextmanager

@@ -50,6 +50,7 @@ class Stack:
         self._folder = folder
         self._redis: EmbeddedRedis | None = None
         self._redis_url = settings.redis_url
+        self._beats = Heartbeats(settings.redis_url)
         self._guard = Guard()
         self._running: list[Process] = []
         self.url = address(listener)
@@ -61,11 +62,12 @@ class Stack:
         """
         self._start(companions)
         if self._redis_url:
-            Heartbeats(self._redis_url).latest(self._clusters, 0)
+            self._beats.latest(self._clusters, 0)
         else:
             self._redis = EmbeddedRedis(self._folder / "redis")
             self._redis_url = self._redis.start()
             self._guard.watch(self._redis.pid)
+            self._beats = Heartbeats(self._redis_url)
         environ = commands.environment(environ, APPSENTRY_CONFIG=str(self._config), REDIS_URL=self._redis_url)
         serving, door = {**environ, "APPSENTRY_CLUSTERS": ",".join(self._clusters)}, self._listener.fileno()
         self._start(
@@ -151,7 +153,7 @@ class Stack:
 
     def _clusters_served(self) -> bool:
         try:
-            beats = Heartbeats(self._redis_url).latest(self._clusters, int(time.time() * 1000))
+            beats = self._beats.latest(self._clusters, int(time.time() * 1000))
         except StoreUnavailable:
             return False
         return all(name in beats and beats[name].alive for name in self._clusters)
