@@ -34,7 +34,7 @@ def claims(**changes: Any) -> dict[str, Any]:
     good = {
         "iss": "https://idp.example",
         "aud": "appsentry",
-        "exp": int(time.time()) + 60,
+        "exp": int(time.time()) + 3600,
         "tenant": "team-a",
         "clusters": ["prod", "stage"],
     }

@@ -16,11 +16,11 @@ HOUR_MS = 60 * MINUTE_MS
 
 def test_many_small_segments_become_few_and_lose_no_row(tmp_path: Path) -> None:
     with SegmentStore(tmp_path) as store:
-        for minute in range(500):
+        for minute in range(150):
             store.append({"logs": log_batch((minute * MINUTE_MS, str(minute)))})
             store.maintain(minute * MINUTE_MS)
-        assert len(store.manifest.of("logs")) < 30
-    assert sorted(int(line) for (line,) in rows(tmp_path, "logs", "line")) == list(range(500))
+        assert len(store.manifest.of("logs")) < 20
+    assert sorted(int(line) for (line,) in rows(tmp_path, "logs", "line")) == list(range(150))
 
 
 def test_merged_segments_are_sorted_for_pruning(tmp_path: Path) -> None:
@@ -51,14 +51,14 @@ def test_a_merge_is_bounded_in_size(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_retention_drops_what_is_older_and_keeps_the_rest(tmp_path: Path) -> None:
     now_ms = 0
-    with SegmentStore(tmp_path, retention_ms=2 * HOUR_MS, clock_ms=lambda: now_ms) as store:
-        for minute in range(600):
+    with SegmentStore(tmp_path, retention_ms=40 * MINUTE_MS, clock_ms=lambda: now_ms) as store:
+        for minute in range(200):
             now_ms = minute * MINUTE_MS
             store.append({"logs": log_batch((now_ms, str(minute)))})
             store.maintain(now_ms)
     kept = sorted(int(line) for (line,) in rows(tmp_path, "logs", "line"))
-    assert kept == list(range(kept[0], 600))
-    assert 600 - 120 * 1.3 < kept[0] <= 600 - 120
+    assert kept == list(range(kept[0], 200))
+    assert 200 - 40 * 1.3 < kept[0] <= 200 - 40
     # Files that were replaced stay a minute for readers, and then go.
     named = {s.file for s in store.manifest.segments} | {file for file, _ in store.manifest.removed}
     on_disk = {str(f.relative_to(tmp_path)) for f in tmp_path.rglob("*.parquet")}
