@@ -27,7 +27,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def once(folder: Path) -> subprocess.CompletedProcess[str]:
-    return run("demo", "--once", folder=folder)
+    """One run, in an environment full of somebody else's settings."""
+    theirs = {"REDIS_URL": "redis://127.0.0.1:9/0", "AUTH_ENABLED": "true", "CLUSTER_CONFIG": "/nowhere"}
+    return run("demo", "--once", folder=folder, **theirs)
 
 
 @pytest.fixture(scope="module")
