@@ -48,7 +48,7 @@ def plan(
     """
     kind = kind_named(query.signal)
     expr = kind.parse(query.text)
-    routed = route(query, scope, clusters, now_ms)
+    routed = route(query, scope, clusters, until_ms=kind.reads_until(expr, query), now_ms=now_ms)
     # Split over every cluster asked, with a worker or not: where a cluster's share folds away (a constant, a
     # selector that rejects it) the cluster is not missing, even if nobody could ask it.
     split = kind.split(expr, query, [cluster.name for cluster in routed.clusters])

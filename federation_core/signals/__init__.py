@@ -43,6 +43,7 @@ class SignalKind:
     parse(text) → Expr. Raises QuerySyntaxError, UnsupportedQuery, QueryTooLarge. Cached by the signal.
     print(Expr) → text that `parse` reads to an equal Expr.
     map_selectors(Expr, fn) → Expr with `fn` applied to every selector. Raises on a node it does not know.
+    reads_until(Expr, Query) → the newest moment it reads, in ms; None where time decides nothing.
     split(Expr, Query, clusters) → Split, for the given cluster names (sorted).
     run(Connector, Shard, Deadline) → leaf id → Fetched(payload, …). Raises FederationError.
     merge(root, Query, parts, silent) → (Payload, warnings): `parts` is cluster → leaf id → payload of the
@@ -56,6 +57,7 @@ class SignalKind:
     parse: Callable[[str], Any]
     print: Callable[[Any], str]
     map_selectors: Callable[[Any, Callable[[Selector], Selector]], Any]
+    reads_until: Callable[[Any, Query], int | None]
     split: Callable[[Any, Query, Sequence[str]], Split]
     run: Callable[[Connector, Shard, Deadline], Mapping[str, Fetched]]
     merge: Callable[[str, Query, Mapping[str, Mapping[str, Any]], Sequence[str]], tuple[Any, tuple[str, ...]]]

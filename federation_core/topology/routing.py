@@ -25,13 +25,13 @@ class Route:
     left_out: tuple[ClusterVerdict, ...]
 
 
-def route(query: Query, scope: Scope, clusters: Sequence[Cluster], now_ms: int) -> Route:
-    """Choose the clusters of a query.
+def route(query: Query, scope: Scope, clusters: Sequence[Cluster], *, until_ms: int | None, now_ms: int) -> Route:
+    """Choose the clusters of a query that reads nothing newer than `until_ms`; None: time decides nothing in it.
 
     Raises InvalidRequest: an unknown cluster or environment. ScopeViolation: a cluster outside the scope is
     asked for by name, or nothing is left of the scope.
     """
-    _require_known(query, clusters)
+    _require_known(query, scope, clusters)
     for name in query.clusters:
         scope.conditions(name)
     chosen: list[Cluster] = []
@@ -39,7 +39,7 @@ def route(query: Query, scope: Scope, clusters: Sequence[Cluster], now_ms: int) 
     for cluster in sorted(clusters, key=lambda c: c.name):
         if cluster.name not in scope.allowed:
             continue
-        reason = _why_pruned(query, cluster, now_ms)
+        reason = _why_pruned(query, cluster, until_ms, now_ms)
         if reason:
             left_out.append(ClusterVerdict(cluster.name, Verdict.PRUNED, reason))
         else:
@@ -56,18 +56,20 @@ def without_worker(cluster: Cluster) -> ClusterVerdict:
     return ClusterVerdict(cluster.name, Verdict.NO_WORKER, reason, Unserved(reason, cluster=cluster.name))
 
 
-def _require_known(query: Query, clusters: Sequence[Cluster]) -> None:
-    for field, asked, known in (
-        ("clusters", query.clusters, sorted({c.name for c in clusters})),
-        ("environments", query.environments, sorted({c.environment for c in clusters})),
+def _require_known(query: Query, scope: Scope, clusters: Sequence[Cluster]) -> None:
+    allowed = [c for c in clusters if c.name in scope.allowed]
+    for field, asked, known, told in (
+        ("clusters", query.clusters, {c.name for c in clusters}, {c.name for c in allowed}),
+        ("environments", query.environments, {c.environment for c in clusters}, {c.environment for c in allowed}),
     ):
         for name in asked:
             if name not in known:
+                # Which other clusters there are is not this tenant's to know.
                 raise InvalidRequest(
                     f"{field}: there is no {field[:-1]} {name!r}",
                     field=field,
                     got=name,
-                    expected=f"one of {', '.join(known)}",
+                    expected=f"one of {', '.join(sorted(told))}",
                 )
 
 
@@ -86,13 +88,13 @@ def _require_some(query: Query, chosen: Sequence[Cluster], left_out: Sequence[Cl
 _NARROWED = "not asked for"
 
 
-def _why_pruned(query: Query, cluster: Cluster, now_ms: int) -> str:
+def _why_pruned(query: Query, cluster: Cluster, until_ms: int | None, now_ms: int) -> str:
     if query.clusters and cluster.name not in query.clusters:
         return _NARROWED
     if query.environments and cluster.environment not in query.environments:
         return _NARROWED
     if cluster.backend_for(query.signal) is None:
         return f"has no backend for {query.signal}"
-    if query.time_range.end_ms < now_ms - cluster.retention_ms:
+    if until_ms is not None and until_ms < now_ms - cluster.retention_ms:
         return f"keeps {format_duration(cluster.retention_ms)}, the query ends before that"
     return ""

@@ -227,6 +227,27 @@ def test_a_selector_that_rejects_an_unserved_cluster_does_not_miss_it() -> None:
     assert (result.status, verdicts(result)["stage"]) == ("complete", Verdict.PRUNED)
 
 
+@pytest.mark.parametrize(
+    ("signal", "text", "asked"),
+    [
+        ("metrics", "x", False),
+        ("metrics", "x + x offset 1h", False),
+        ("metrics", "sum(x) / sum(x offset -1h)", True),
+        ("logs", "{}", False),
+        ("traces", "{ }", False),
+        ("traces", "ab" * 16, True),
+    ],
+)
+def test_retention_is_judged_by_the_newest_moment_that_is_read(signal: str, text: str, asked: bool) -> None:
+    """A cluster pruned without proof would be missing from an answer that says it is complete."""
+    kept_ms, now_ms = 3_600_000, 100_000_000
+    backends = tuple(Backend(name, "memory", origin="t:1") for name in ("metrics", "logs", "traces"))
+    cluster = Cluster("prod", "prod", backends, retention_ms=kept_ms)
+    query = Query(signal, text, TimeRange(0, now_ms - kept_ms - 1), "team-a")
+    made = plan(query, SCOPE, [cluster], query_id="q-1", served=NAMES, now_ms=now_ms)
+    assert bool(made.shards) is asked
+
+
 def test_text_that_does_not_parse_sends_nothing() -> None:
     with pytest.raises(QuerySyntaxError):
         planned("sum(")

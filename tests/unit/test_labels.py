@@ -81,7 +81,7 @@ def test_a_quoted_text_has_no_bare_quote_or_line_end(text: str) -> None:
     assert inner.replace("\\\\", "").replace('\\"', "").count('"') == 0
 
 
-@pytest.mark.parametrize("pattern", [r"(a|b)*a(a|b){20}x{100}\pL{300}", "a\ud800"], ids=["too large", "no Unicode text"])
+@pytest.mark.parametrize("pattern", [r"(a|b)*a(a|b){20}x{100}\pL{300}", "a\ud800"], ids=["large", "no text"])
 def test_a_pattern_that_cannot_be_compiled_in_bounded_memory_is_refused(pattern: str) -> None:
     with pytest.raises(InvalidRequest, match="bad regular expression"):
         Matcher("a", MatchOp.RE, pattern).matches("b")

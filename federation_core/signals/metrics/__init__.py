@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from federation_core.query import Query
 from federation_core.signals import SignalKind
 from federation_core.signals.metrics.distribute import split
-from federation_core.signals.metrics.expr import map_selectors, to_text
+from federation_core.signals.metrics.expr import Expr, map_selectors, selectors, to_text
 from federation_core.signals.metrics.frame import size
 from federation_core.signals.metrics.merge import merge
 from federation_core.signals.metrics.parse import parse
@@ -18,6 +19,11 @@ from federation_core.signals.metrics.prometheus_json import to_json
 from federation_core.signals.metrics.run import run
 from federation_core.signals.metrics.wire import decode, encode
 from federation_core.tenancy import Scope
+
+
+def reads_until(expr: Expr, query: Query) -> int:
+    """Return the newest moment that a selector reads: a negative offset looks beyond the query's end."""
+    return query.time_range.end_ms - min((node.offset_ms for node in selectors(expr)), default=0)
 
 
 def redact(payload: Any, scope: Scope, cluster: str) -> tuple[Any, int]:
@@ -30,6 +36,7 @@ KIND = SignalKind(
     parse=parse,
     print=to_text,
     map_selectors=map_selectors,
+    reads_until=reads_until,
     split=split,
     run=run,
     merge=merge,

@@ -26,6 +26,11 @@ from federation_core.tenancy import Scope
 P = TypeVar("P", TracePart, Summaries)
 
 
+def reads_until(expr: Expr, query: Query) -> int | None:
+    """Return the end of a search; a lookup by id is asked of every cluster, whatever the time."""
+    return None if isinstance(expr, TraceById) else query.time_range.end_ms
+
+
 def split(expr: Expr, query: Query, clusters: Sequence[str]) -> Split:
     """Ask every cluster for its part of a trace, or for the traces that match in it."""
     leaves, pruned = distribute.split(expr, query, clusters)
@@ -129,6 +134,7 @@ KIND = SignalKind(
     parse=parse,
     print=print_expr,
     map_selectors=map_selectors,
+    reads_until=reads_until,
     split=split,
     run=run,
     merge=merge,

@@ -9,7 +9,7 @@ from federation_core.errors import InvalidRequest, ScopeViolation, Unserved
 from federation_core.outcome import Verdict
 from federation_core.query import Query, TimeRange
 from federation_core.tenancy import Scope
-from federation_core.topology.routing import route, without_worker
+from federation_core.topology.routing import Route, route, without_worker
 
 DAY_MS = 86_400_000
 NOW = 400 * DAY_MS
@@ -34,12 +34,16 @@ def ask(signal: str = "metrics", start_ms: int = NOW, end_ms: int = NOW, **narro
     return Query(signal, "up", TimeRange(start_ms, end_ms), "team-a", **narrow)  # type: ignore[arg-type]
 
 
+def routed(query: Query, scope: Scope) -> Route:
+    return route(query, scope, CLUSTERS, until_ms=query.time_range.end_ms, now_ms=NOW)
+
+
 def names(query: Query, scope: Scope = EVERYTHING) -> tuple[str, ...]:
-    return tuple(c.name for c in route(query, scope, CLUSTERS, NOW).clusters)
+    return tuple(c.name for c in routed(query, scope).clusters)
 
 
 def verdicts(query: Query, scope: Scope = EVERYTHING) -> dict[str, tuple[Verdict, str]]:
-    return {row.cluster: (row.verdict, row.reason) for row in route(query, scope, CLUSTERS, NOW).left_out}
+    return {row.cluster: (row.verdict, row.reason) for row in routed(query, scope).left_out}
 
 
 def test_the_default_is_every_allowed_cluster_in_a_fixed_order() -> None:
@@ -66,6 +70,14 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones(narrow: dict[str,
     with pytest.raises(InvalidRequest, match=said) as caught:
         names(ask(**narrow))
     assert "prod" in caught.value.expected
+
+
+def test_clusters_and_environments_outside_the_scope_are_not_listed() -> None:
+    scope = Scope("team-a", {"app-prod": ()})
+    for narrow, known in (({"clusters": ("prd",)}, "one of app-prod"), ({"environments": ("qa",)}, "one of prod")):
+        with pytest.raises(InvalidRequest) as caught:
+            names(ask(**narrow), scope)
+        assert caught.value.expected == known
 
 
 def test_names_that_exist_and_select_nothing_together_are_an_error() -> None:
@@ -104,3 +116,8 @@ def test_a_query_that_ends_before_a_clusters_retention_prunes_it() -> None:
     assert "dev" not in names(old)
     assert verdicts(old)["dev"] == (Verdict.PRUNED, "keeps 2d, the query ends before that")
     assert "dev" in names(ask(start_ms=NOW - 5 * DAY_MS))
+
+
+def test_retention_prunes_nothing_where_time_decides_nothing() -> None:
+    old = ask(start_ms=0, end_ms=0)
+    assert route(old, EVERYTHING, CLUSTERS, until_ms=None, now_ms=NOW).left_out == ()
