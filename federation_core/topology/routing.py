@@ -29,10 +29,10 @@ def route(query: Query, scope: Scope, clusters: Sequence[Cluster], *, until_ms: 
     """Choose the clusters of a query that reads nothing newer than `until_ms`; None: time decides nothing in it.
 
     Raises InvalidRequest: an unknown cluster or environment. ScopeViolation: a cluster outside the scope is
-    asked for by name, or nothing is left of the scope.
+    asked for or required by name, or nothing is left of the scope.
     """
     _require_known(query, scope, clusters)
-    for name in query.clusters:
+    for name in (*query.clusters, *query.requirement.critical):
         scope.conditions(name)
     chosen: list[Cluster] = []
     left_out: list[ClusterVerdict] = []
@@ -58,15 +58,18 @@ def without_worker(cluster: Cluster) -> ClusterVerdict:
 
 def _require_known(query: Query, scope: Scope, clusters: Sequence[Cluster]) -> None:
     allowed = [c for c in clusters if c.name in scope.allowed]
-    for field, asked, known, told in (
-        ("clusters", query.clusters, {c.name for c in clusters}, {c.name for c in allowed}),
-        ("environments", query.environments, {c.environment for c in clusters}, {c.environment for c in allowed}),
+    names, allowed_names = {c.name for c in clusters}, {c.name for c in allowed}
+    environments, allowed_environments = {c.environment for c in clusters}, {c.environment for c in allowed}
+    for field, kind, asked, known, told in (
+        ("clusters", "cluster", query.clusters, names, allowed_names),
+        ("environments", "environment", query.environments, environments, allowed_environments),
+        ("require", "cluster", query.requirement.critical, names, allowed_names),
     ):
         for name in asked:
             if name not in known:
                 # Which other clusters there are is not this tenant's to know.
                 raise InvalidRequest(
-                    f"{field}: there is no {field[:-1]} {name!r}",
+                    f"{field}: there is no {kind} {name!r}",
                     field=field,
                     got=name,
                     expected=f"one of {', '.join(sorted(told))}",

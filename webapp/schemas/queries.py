@@ -38,7 +38,7 @@ def query_from(fields: Fields, signal: str, text: str, tenant_id: str, settings:
         environments=fields.get("environments", ()),
         limit=fields.get("limit", 0),
         direction=fields.get("direction", "backward"),
-        requirement=_requirement(fields, settings),
+        requirement=Requirement.parse(fields.get("require", "best_effort")),
         timeout_ms=_timeout_ms(fields, settings),
     )
 
@@ -112,17 +112,3 @@ def _timeout_ms(fields: Fields, settings: Settings) -> int:
             expected=f"more than 0 and at most {format_duration(settings.max_timeout_ms)}",
         )
     return timeout_ms
-
-
-def _requirement(fields: Fields, settings: Settings) -> Requirement:
-    requirement = Requirement.parse(fields.get("require", "best_effort"))
-    known = sorted(cluster.name for cluster in settings.clusters)
-    for name in requirement.critical:
-        if name not in known:
-            raise InvalidRequest(
-                f"require: there is no cluster {name!r}",
-                field="require",
-                got=fields["require"],
-                expected=f"critical: with names among {', '.join(known)}",
-            )
-    return requirement

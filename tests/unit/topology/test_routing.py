@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from federation_core.config import Backend, Cluster
 from federation_core.errors import InvalidRequest, ScopeViolation, Unserved
 from federation_core.outcome import Verdict
-from federation_core.query import Query, TimeRange
+from federation_core.query import Query, Requirement, TimeRange
 from federation_core.tenancy import Scope
 from federation_core.topology.routing import Route, route, without_worker
 
@@ -30,8 +32,8 @@ NAMES = tuple(c.name for c in CLUSTERS)
 EVERYTHING = Scope("team-a", dict.fromkeys(NAMES, ()))
 
 
-def ask(signal: str = "metrics", start_ms: int = NOW, end_ms: int = NOW, **narrow: tuple[str, ...]) -> Query:
-    return Query(signal, "up", TimeRange(start_ms, end_ms), "team-a", **narrow)  # type: ignore[arg-type]
+def ask(signal: str = "metrics", start_ms: int = NOW, end_ms: int = NOW, **narrow: Any) -> Query:
+    return Query(signal, "up", TimeRange(start_ms, end_ms), "team-a", **narrow)
 
 
 def routed(query: Query, scope: Scope) -> Route:
@@ -64,9 +66,13 @@ def test_a_cluster_not_asked_for_is_in_the_ledger_as_pruned() -> None:
 
 @pytest.mark.parametrize(
     ("narrow", "said"),
-    [({"clusters": ("prd",)}, "no cluster 'prd'"), ({"environments": ("qa",)}, "no environment 'qa'")],
+    [
+        ({"clusters": ("prd",)}, "clusters: there is no cluster 'prd'"),
+        ({"environments": ("qa",)}, "environments: there is no environment 'qa'"),
+        ({"requirement": Requirement("critical", critical=("prd",))}, "require: there is no cluster 'prd'"),
+    ],
 )
-def test_an_unknown_name_is_an_error_that_lists_the_known_ones(narrow: dict[str, tuple[str, ...]], said: str) -> None:
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones(narrow: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidRequest, match=said) as caught:
         names(ask(**narrow))
     assert "prod" in caught.value.expected
@@ -97,6 +103,11 @@ def test_a_cluster_outside_the_scope_is_refused_by_name_and_invisible_otherwise(
     assert caught.value.cluster == "stage"
     assert names(ask(), scope) == ("prod",)
     assert verdicts(ask(), scope) == {}
+
+
+def test_a_cluster_outside_the_scope_cannot_be_required() -> None:
+    with pytest.raises(ScopeViolation):
+        names(ask(requirement=Requirement("critical", critical=("stage",))), Scope("team-a", {"prod": ()}))
 
 
 def test_a_cluster_without_a_worker_is_missing_not_pruned() -> None:
