@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from federation_core import tenancy
 from federation_core.config import Cluster
-from federation_core.connectors import Connector, Fetched
+from federation_core.connectors import Connector
 from federation_core.errors import (
     ClusterError,
     CoverageTooLow,
@@ -114,24 +114,17 @@ def _run_shard(shard: Shard, connector: Connector, clock: Clock) -> Partial:
     fetched = kind.run(connector, shard, deadline)
     deadline.check(clock(), shard.cluster_name)
     shown = {leaf: kind.redact(f.payload, shard.scope, shard.cluster_name) for leaf, f in fetched.items()}
-    hidden = sum(count for _, count in shown.values())
     sizes = [kind.size(payload) for payload, _ in shown.values()]
     return Partial(
         query_id=shard.query_id,
         cluster_id=shard.cluster_name,
         payloads={leaf: payload for leaf, (payload, _) in shown.items()},
-        warnings=_warnings(fetched, hidden, shard.cluster_name),
+        warnings=tuple(dict.fromkeys(warning for f in fetched.values() for warning in f.warnings)),
         truncated="; ".join(sorted({f.truncated for f in fetched.values() if f.truncated})),
+        hidden=sum(count for _, count in shown.values()),
         stats=Stats(sum(s for s, _ in sizes), sum(r for _, r in sizes)),
         watermark_ms=max((f.watermark_ms for f in fetched.values() if f.watermark_ms is not None), default=None),
     )
-
-
-def _warnings(fetched: Mapping[str, Fetched], hidden: int, cluster: str) -> tuple[str, ...]:
-    said = {warning: None for f in fetched.values() for warning in f.warnings}
-    if hidden:
-        said[f"cluster {cluster}: {hidden} rows outside this token's scope are not shown"] = None
-    return tuple(said)
 
 
 def combine(plan: Plan, partials: Mapping[str, Partial], served: Collection[str]) -> Result:
@@ -194,8 +187,16 @@ def _merge(plan: Plan, partials: Mapping[str, Partial], coverage: Coverage) -> t
     _require_coverage(plan.query, coverage)
     parts = {n: p.payloads for n, p in sorted(partials.items()) if p.payloads is not None}
     silent = tuple(row.cluster for row in coverage.missing)
-    payload, warnings = kind_named(plan.query.signal).merge(plan.root, plan.query, parts, silent)
+    kind = kind_named(plan.query.signal)
+    payload, warnings = kind.merge(plan.root, plan.query, parts, silent)
     said = [warning for name in sorted(partials) for warning in partials[name].warnings]
+    # Where nothing is shown, the count of what is hidden would tell that there is something.
+    if kind.size(payload)[1]:
+        said += [
+            f"cluster {name}: {partial.hidden} rows outside this token's scope are not shown"
+            for name, partial in sorted(partials.items())
+            if partial.hidden
+        ]
     return payload, tuple(dict.fromkeys((*said, *warnings)))
 
 

@@ -142,7 +142,8 @@ class Coverage:
 class Partial:
     """One cluster's outcome: payloads by leaf id, xor an error.
 
-    `truncated` says in words which limit cut the payloads short; empty when they are whole.
+    `truncated` says in words which limit cut the payloads short; empty when they are whole. `hidden` counts the rows
+    that the payloads lack because the scope does not show them.
     """
 
     query_id: str
@@ -151,6 +152,7 @@ class Partial:
     error: FederationError | None = None
     warnings: tuple[str, ...] = ()
     truncated: str = ""
+    hidden: int = 0
     stats: Stats = field(default_factory=Stats)
     elapsed_ms: int = 0
     watermark_ms: int | None = None

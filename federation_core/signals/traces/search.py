@@ -36,13 +36,13 @@ def summarise(
     limit: int,
     direction: Direction,
 ) -> tuple[Summaries, int]:
-    """Summarise what a connector found, and count the spans that lie outside `allowed` and are not told of."""
+    """Summarise what a connector found; count the spans of these traces that `allowed` does not show."""
     summaries, hidden = [], 0
     for part in found.parts:
         visible = [span for span in part.spans if selector_matches(allowed, span)]
-        hidden += len(part.spans) - len(visible)
         matched = [s for s in visible if window_ns[0] <= s.start_ns < window_ns[1] and span_matches(search, s)]
         if matched:
+            hidden += len(part.spans) - len(visible)
             summaries.append(_summary(part, visible, matched, direction))
     ordered = _ordered(summaries, direction)
     return Summaries(tuple(ordered[:limit]), found.more or len(ordered) > limit), hidden

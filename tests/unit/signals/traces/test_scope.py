@@ -130,6 +130,18 @@ def test_a_trace_of_which_nothing_is_visible_is_not_found() -> None:
     assert isinstance(result.error, TraceNotFound)
 
 
+def test_a_trace_of_which_nothing_is_visible_is_like_one_that_is_nowhere_also_while_a_cluster_is_silent() -> None:
+    scope = scope_over(["prod", "stage"], MINE)
+    stores = {"prod": STORE, "stage": STORE}
+    hidden, nowhere = (ask(stores, "traces", text, scope=scope, silent=["stage"]) for text in (FOREIGN, "d" * 32))
+    assert hidden.warnings == tuple(warning.replace("d" * 32, FOREIGN) for warning in nowhere.warnings)
+
+
+def test_a_search_that_finds_nothing_counts_nothing_hidden() -> None:
+    store = SpanStore(STORE.spans, obedient=False)
+    assert ask({"prod": store}, "traces", "{ status = error }", scope=scope_over(["prod"], MINE)).warnings == ()
+
+
 def test_a_summary_tells_of_visible_spans_only() -> None:
     result = ask({"prod": STORE}, "traces", "{}", scope=scope_over(["prod"], MINE))
     assert isinstance(result.payload, Summaries)
