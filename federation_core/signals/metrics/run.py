@@ -43,7 +43,9 @@ def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fet
     answers = {}
     for leaf in shard.leaves:
         deadline.check_clock(shard.cluster_name)
-        payload, warnings = _answer(trees[leaf.id], Grid.of(leaf.time_range), store)
+        grid = Grid.of(leaf.time_range)
+        store.require_room(trees[leaf.id], grid, shard.scope.limits)
+        payload, warnings = _answer(trees[leaf.id], grid, store)
         answers[leaf.id] = store.said_with(trees[leaf.id], payload, warnings)
     return answers
 
@@ -128,17 +130,25 @@ class SampleStore:
     def require_within(self, limits: Limits) -> None:
         """Raise QueryTooLarge if more was read than the scope allows."""
         payloads = [f.payload for f in self.fetched.values()]
-        for name, asked, allowed in (
-            ("series", sum(p.series_count for p in payloads), limits.max_series),
-            ("samples", sum(p.sample_count for p in payloads), limits.max_samples),
-        ):
-            if asked > allowed:
-                raise QueryTooLarge(
-                    f"the query reads {asked} {name} in cluster {self.cluster}, above {allowed}",
-                    limit=f"max_{name}",
-                    asked=asked,
-                    allowed=allowed,
-                )
+        self._require("series", sum(p.series_count for p in payloads), limits.max_series)
+        self._require("samples", sum(p.sample_count for p in payloads), limits.max_samples)
+
+    def require_room(self, expr: Expr, grid: Grid, limits: Limits) -> None:
+        """Raise QueryTooLarge if an expression takes more values, series × steps, than the scope allows.
+
+        A fine step over a long time makes many values out of few samples.
+        """
+        series = sum(self.fetched[self._covering(node, grid)].payload.series_count for node in selectors(expr))
+        self._require("values", series * grid.steps, limits.max_values)
+
+    def _require(self, name: str, asked: int, allowed: int) -> None:
+        if asked > allowed:
+            raise QueryTooLarge(
+                f"the query needs {asked} {name} in cluster {self.cluster}, above {allowed}",
+                limit=f"max_{name}",
+                asked=asked,
+                allowed=allowed,
+            )
 
     def vector(self, node: VectorSelector, grid: Grid) -> Frame:
         """Return the instant vector of a selector on the grid."""

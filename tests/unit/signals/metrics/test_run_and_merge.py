@@ -103,7 +103,12 @@ class TestFetching:
         assert (b.warnings, b.truncated, b.watermark_ms) == ((), "", 7)
 
     @pytest.mark.parametrize(
-        ("limits", "name"), [(Limits(max_series=1), "max_series"), (Limits(max_samples=50), "max_samples")]
+        ("limits", "name"),
+        [
+            (Limits(max_series=1), "max_series"),
+            (Limits(max_samples=50), "max_samples"),
+            (Limits(max_values=10), "max_values"),
+        ],
     )
     def test_a_limit_of_the_scope_is_an_error_that_names_it(self, limits: Limits, name: str) -> None:
         with pytest.raises(QueryTooLarge) as caught:
