@@ -25,6 +25,8 @@ from federation_core.signals.metrics.quantile import quantile_of_sorted, warn_ab
 
 #: Windows handled together: few enough that their state stays in the processor's cache.
 _BLOCK = 16_384
+#: Values of windows laid side by side at once, as a quantile needs them.
+_SIDE_BY_SIDE = 1_000_000
 #: values, first index per window, number of samples per window (descending) → one result per window.
 Kernel: TypeAlias = Callable[[Floats, Ints, Ints], Floats]
 
@@ -126,18 +128,18 @@ def _over_time(kernel: Kernel) -> Callable[[Sequence[Argument], Warn], Frame]:
     def apply(arguments: Sequence[Argument], warn: Warn) -> Frame:
         listed = windows_argument(arguments[0]).holding(1)
         results = np.empty(len(listed.first))
-        for block in _blocks(listed.counts):
+        for block in _blocks(listed.counts, _BLOCK):
             results[block] = kernel(listed.windows.columns.values, listed.first[block], listed.counts[block])
         return listed.frame(results)
 
     return apply
 
 
-def _blocks(counts: Ints) -> Iterator[Ints]:
-    """Yield the numbers of all windows in blocks, the longest windows first."""
+def _blocks(counts: Ints, size: int) -> Iterator[Ints]:
+    """Yield the numbers of all windows in blocks of `size`, the longest windows first."""
     order = np.argsort(-counts, kind="stable")
-    for start in range(0, len(order), _BLOCK):
-        yield order[start : start + _BLOCK]
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
 def _quantile_over_time(arguments: Sequence[Argument], warn: Warn) -> Frame:
@@ -146,7 +148,8 @@ def _quantile_over_time(arguments: Sequence[Argument], warn: Warn) -> Frame:
     listed = windows_argument(arguments[1]).holding(1)
     quantiles = listed.per_step(wanted)
     values, results = listed.windows.columns.values, np.empty(len(listed.first))
-    for block in _blocks(listed.counts):
+    longest = int(listed.counts.max(initial=1))
+    for block in _blocks(listed.counts, min(_BLOCK, max(1, _SIDE_BY_SIDE // longest))):
         counts = listed.counts[block]
         places = np.arange(int(counts[0]))
         inside = places < counts[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
@@ -134,6 +135,15 @@ class TestOverTime:
         assert math.isnan(value_at("quantile_over_time(0, x[1h])", self.store, 50))
         assert value_at("quantile_over_time(0.5, x[1h])", self.store, 50) == 2.0
         assert value_at("quantile_over_time(1, x[1h])", self.store, 50) == 5.0
+
+    def test_quantiles_of_many_long_windows_take_bounded_memory(self) -> None:
+        store = [series("x", every(1000, [float(i % 7) for i in range(4000)]))]
+        tracemalloc.start()
+        evaluate_one("quantile_over_time(0.5, x[2000s])", store, TimeRange(2_000_000, 3_999_000, 1000))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        # Side by side the windows would be 4 million values of 8 bytes, several times over.
+        assert peak_bytes < 64 << 20
 
     def test_sums_keep_small_terms_beside_large_ones(self) -> None:
         assert value_at("sum_over_time(x[1h])", counter(1e100, 1, -1e100), 50) == 1.0
