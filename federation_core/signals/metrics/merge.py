@@ -20,7 +20,7 @@ from federation_core.signals.metrics.distribute import leaf_ids
 from federation_core.signals.metrics.evaluate import evaluate
 from federation_core.signals.metrics.expr import Aggregate, Expr, MatrixSelector, VectorSelector
 from federation_core.signals.metrics.frame import Frame, Grid, Payload, SampleColumns
-from federation_core.signals.metrics.parse import parse_root
+from federation_core.signals.metrics.parse import parse, parse_root
 from federation_core.signals.metrics.windows import Windows
 
 P = TypeVar("P", Frame, SampleColumns)
@@ -58,8 +58,10 @@ def merge(
     leaves = {node: unite_frames(_parts_of(leaf_id, parts, Frame), grid) for node, leaf_id in ids.items()}
     frame, warnings = evaluate(expr, grid, LeafSource(leaves))
     frame = frame.pruned()
-    # The instant answer of topk and bottomk is a ranking; every other answer is listed by label set.
-    ranked = grid.is_instant and isinstance(expr, Aggregate) and expr.operator in SELECTIONS
+    # The instant answer of topk and bottomk is a ranking, also where the clusters made it; every other answer is listed
+    # by label set.
+    asked = parse(query.text)
+    ranked = grid.is_instant and isinstance(asked, Aggregate) and asked.operator in SELECTIONS
     return (frame if ranked else frame.sorted_by_labels()), warnings
 
 

@@ -78,6 +78,13 @@ class TestAggregation:
         got = [(labels.get("cluster"), labels.get("b")) for labels in frame.labels]
         assert got == [("dev", ""), ("prod", ""), ("dev", "1")]
 
+    def test_topk_within_clusters_is_listed_by_rank_too(self) -> None:
+        frame, _ = federate(
+            "topk by (cluster) (2, x)", {"dev": self.store[:2], "prod": self.store[2:]}, TimeRange(0, 0)
+        )
+        assert isinstance(frame, Frame)
+        assert [labels.get("pod") for labels in frame.labels] == ["2", "1", "4", "3"]
+
     def test_topk_chooses_anew_at_every_step(self) -> None:
         store = [series('x{a="1"}', [(0, 1), (60_000, 9)]), series('x{a="2"}', [(0, 5), (60_000, 2)])]
         got = as_dict(evaluate_one("topk(1, x)", store, TimeRange(0, 60_000, 60_000)))
