@@ -7,8 +7,8 @@ an error that names it, never a cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from federation_core.connectors import Connector, Fetched
 from federation_core.errors import Malformed, QueryTooLarge
@@ -35,7 +35,7 @@ def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fet
     if PROMQL in connector.pushes_down:
         return {leaf.id: _pushed(connector, leaf, shard, deadline) for leaf in shard.leaves}
     trees = {leaf.id: parse(leaf.text) for leaf in shard.leaves}
-    store = SampleStore(shard.cluster_name)
+    store = SampleStore(shard.cluster_name, lambda: deadline.check_clock(shard.cluster_name))
     for span in _spans(trees, shard.leaves):
         deadline.check_clock(shard.cluster_name)
         store.keep(span, _fetch(connector, span, shard, deadline))
@@ -116,9 +116,10 @@ def _fetch(connector: Connector, span: Span, shard: Shard, deadline: Deadline) -
 
 @dataclass(frozen=True, slots=True)
 class SampleStore:
-    """The raw samples of one shard, as the engine's source."""
+    """The raw samples of one shard, as the engine's source; `check` raises once the deadline has passed."""
 
     cluster: str
+    check: Callable[[], None] = lambda: None
     fetched: dict[Span, Fetched] = field(default_factory=dict)
     #: The same samples without stale markers, for windows; made where needed.
     _clean: dict[Span, SampleColumns] = field(default_factory=dict)
@@ -159,7 +160,7 @@ class SampleStore:
         span = self._covering(node, grid)
         if span not in self._clean:
             self._clean[span] = self.fetched[span].payload.without_stale()
-        return windows_of(self._clean[span], grid, node.window_ms, node.offset_ms)
+        return replace(windows_of(self._clean[span], grid, node.window_ms, node.offset_ms), check=self.check)
 
     def said_with(self, expr: Expr, payload: Payload, warnings: tuple[str, ...]) -> Fetched:
         """Return a leaf's payload with what was said about the samples it rests on."""

@@ -6,6 +6,7 @@ every sample is assigned the first step that sees it, and counts per step turn i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,10 @@ LOOKBACK_MS = 300_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
-    """The samples of S series seen from T steps: window (s, t) is columns[first[s, t] : end[s, t]]."""
+    """The samples of S series seen from T steps: window (s, t) is columns[first[s, t] : end[s, t]].
+
+    `check` raises once nobody waits for the answer any more; long work calls it from time to time.
+    """
 
     columns: SampleColumns
     grid: Grid
@@ -26,6 +30,7 @@ class Windows:
     offset_ms: int
     first: Ints
     end: Ints
+    check: Callable[[], None] = lambda: None
 
     @property
     def counts(self) -> Ints:

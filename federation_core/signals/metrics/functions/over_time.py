@@ -129,6 +129,7 @@ def _over_time(kernel: Kernel) -> Callable[[Sequence[Argument], Warn], Frame]:
         listed = windows_argument(arguments[0]).holding(1)
         results = np.empty(len(listed.first))
         for block in _blocks(listed.counts, _BLOCK):
+            listed.windows.check()
             results[block] = kernel(listed.windows.columns.values, listed.first[block], listed.counts[block])
         return listed.frame(results)
 
@@ -150,6 +151,7 @@ def _quantile_over_time(arguments: Sequence[Argument], warn: Warn) -> Frame:
     values, results = listed.windows.columns.values, np.empty(len(listed.first))
     longest = int(listed.counts.max(initial=1))
     for block in _blocks(listed.counts, min(_BLOCK, max(1, _SIDE_BY_SIDE // longest))):
+        listed.windows.check()
         counts = listed.counts[block]
         places = np.arange(int(counts[0]))
         inside = places < counts[:, None]

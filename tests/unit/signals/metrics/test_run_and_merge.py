@@ -123,6 +123,13 @@ class TestFetching:
             run(connector, shard("x", "y", "z"), Deadline(5, lambda: next(clock)))
         assert len(connector.asked) == 2
 
+    @pytest.mark.parametrize("text", ["sum_over_time(x[5m])", "quantile_over_time(0.5, x[5m])"])
+    def test_long_work_on_windows_stops_when_the_deadline_has_passed(self, text: str) -> None:
+        # Looked at before fetching, before evaluating, and then within.
+        clock = iter([0, 0, 10])
+        with pytest.raises(TimedOut):
+            run(MemoryConnector(STORE), shard(text), Deadline(5, lambda: next(clock)))
+
     def test_a_sample_that_comes_twice_is_malformed_as_every_rate_would_be_wrong(self) -> None:
         with pytest.raises(Malformed, match="in order"):
             run(MemoryConnector([series("x", [(600_000, 1), (600_000, 1)])]), shard("x"), FAR_DEADLINE)
