@@ -32,6 +32,7 @@ from federation_core.signals.metrics.expr import (
     selectors,
     to_text,
 )
+from federation_core.signals.metrics.parse import parse, parse_root
 
 #: A root names a leaf as a metric. No other selector occurs in a root, so the name cannot be mistaken.
 LEAF_PREFIX = "leaf:"
@@ -119,10 +120,14 @@ def rewrite(expr: Expr, leaves: Leaves) -> Expr:
 def split(expr: Expr, query: Query, clusters: Sequence[str]) -> Split:
     """Plan an expression over the given clusters.
 
-    Raises InvalidRequest: a range query of a range vector.
+    Raises InvalidRequest: a range query of a range vector. QueryTooLarge: a leaf or the root, as printed, is larger
+    than a text may be (escapes and parentheses make it grow), which is better said before clusters have worked for it.
     """
     leaves = Leaves()
     root = _split_matrix(expr, query, leaves) if isinstance(expr, MatrixSelector) else rewrite(expr, leaves)
+    for leaf in leaves.ids:
+        parse(to_text(leaf))
+    parse_root(to_text(root))
     asked: dict[str, tuple[Leaf, ...]] = {}
     pruned: dict[str, str] = {}
     for cluster in clusters:

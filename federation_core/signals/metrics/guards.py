@@ -27,8 +27,8 @@ class Bounds:
 
 #: A query, or a leaf: the scope's conditions are added to every selector of a leaf, so there is room for them.
 QUERY = Bounds(text_bytes=32_768, nesting=64, operators=200, signs=16, depth=100)
-#: What is left of such a query at the root: an average in it has become a quotient of two sums.
-ROOT = Bounds(text_bytes=2 * 32_768, nesting=128, operators=400, signs=16, depth=102)
+#: What is left of such a query at the root: each of at most 201 averages in it has become a quotient of two sums.
+ROOT = Bounds(text_bytes=2 * 32_768, nesting=128, operators=401, signs=16, depth=102)
 
 _TOKEN = re.compile(
     r"""(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from federation_core.errors import InvalidRequest
+from federation_core.errors import InvalidRequest, QueryTooLarge
 from federation_core.query import TimeRange
 from federation_core.signals.metrics import KIND
 from federation_core.signals.metrics.distribute import RULES
@@ -116,3 +116,18 @@ def test_more_than_twenty_six_leaves_have_distinct_names() -> None:
 
 def test_every_rule_is_named_and_explained() -> None:
     assert all(rule.__doc__ for rule in RULES)
+
+
+@pytest.mark.parametrize(
+    "text", ["a" + " ^ -a" * 40, 'x{a="' + "\x01" * 10_000 + '"}', 'avg by ("' + "\x01" * 10_000 + '") (x)']
+)
+def test_a_query_that_grows_too_large_in_print_is_refused_before_anything_is_sent(text: str) -> None:
+    with pytest.raises(QueryTooLarge):
+        KIND.split(parse(text), query_of(text, RANGE), CLUSTERS)
+
+
+def test_the_root_of_as_many_averages_as_a_query_may_have_can_be_read() -> None:
+    terms = [f"avg(x{i})" for i in range(201)]
+    while len(terms) > 1:
+        terms = [f"({' + '.join(terms[i : i + 2])})" for i in range(0, len(terms), 2)]
+    assert parse_root(KIND.split(parse(terms[0]), query_of(terms[0], RANGE), CLUSTERS).root)
