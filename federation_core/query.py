@@ -83,12 +83,11 @@ class Deadline:
 
 
 def cluster_deadline_ms(start_ms: int, timeout_ms: int) -> int:
-    """Return when a cluster must have answered so that merging still fits before the query's deadline."""
-    return (
-        start_ms + timeout_ms - max(CLUSTER_MARGIN_MS, timeout_ms // 10)
-        if timeout_ms > CLUSTER_MARGIN_MS
-        else (start_ms + timeout_ms // 2)
-    )
+    """Return when a cluster must have answered so that merging still fits before the query's deadline.
+
+    Of a short time it has half.
+    """
+    return start_ms + max(timeout_ms // 2, timeout_ms - max(CLUSTER_MARGIN_MS, timeout_ms // 10))
 
 
 @dataclass(frozen=True, slots=True)

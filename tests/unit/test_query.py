@@ -40,6 +40,11 @@ def test_a_cluster_must_answer_before_the_query_ends(timeout_ms: int) -> None:
     assert 0 < cluster_deadline_ms(0, timeout_ms) < timeout_ms
 
 
+def test_more_time_for_a_query_is_never_less_for_its_clusters() -> None:
+    deadlines = [cluster_deadline_ms(0, timeout_ms) for timeout_ms in range(100, 6000)]
+    assert deadlines == sorted(deadlines)
+
+
 def test_a_deadline_raises_once_it_has_passed() -> None:
     Deadline(1000).check(999)
     assert Deadline(1000).remaining_s(5000) == 0
