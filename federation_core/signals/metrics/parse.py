@@ -94,7 +94,7 @@ def _convert(node: Any) -> Expr:
             return VectorSelector(_selector(node), _offset_ms(node))
         case promql.MatrixSelector():
             inner = node.vector_selector
-            return MatrixSelector(_selector(inner), _ms(node.range), _offset_ms(inner))
+            return MatrixSelector(_selector(inner), _window_ms(node.range), _offset_ms(inner))
         case promql.UnaryExpr():
             return Unary(_convert(node.expr))
         case promql.Call():
@@ -174,6 +174,14 @@ def _selector(node: Any) -> Selector:
 
 def _offset_ms(node: Any) -> int:
     return 0 if node.offset is None else _ms(node.offset)
+
+
+def _window_ms(duration: timedelta) -> int:
+    window_ms = _ms(duration)
+    if window_ms <= 0:
+        # The parser refuses [0s] and lets [0] through.
+        raise QuerySyntaxError("the range of a selector is at least one millisecond")
+    return window_ms
 
 
 def _ms(duration: timedelta) -> int:

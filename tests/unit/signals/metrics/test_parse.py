@@ -98,7 +98,19 @@ def test_syntax_errors_say_where(text: str, line: int, column: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["{}", 'x{a=""} y', "rate(x)", "sum(x[5m])", "1 > 2", "topk(3)", 'x{__name__="y"}', 'x{a=~"("}', "nosuch(x)"],
+    [
+        "{}",
+        'x{a=""} y',
+        "rate(x)",
+        "sum(x[5m])",
+        "1 > 2",
+        "topk(3)",
+        'x{__name__="y"}',
+        'x{a=~"("}',
+        "nosuch(x)",
+        "x[0]",
+        "rate(x[0.0001])",
+    ],
 )
 def test_what_prometheus_rejects_is_rejected(text: str) -> None:
     with pytest.raises(QuerySyntaxError):
