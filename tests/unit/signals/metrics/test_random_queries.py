@@ -9,12 +9,15 @@ import os
 import random
 from collections.abc import Callable, Mapping
 
+from federation_core.config import Backend, Cluster
 from federation_core.errors import FederationError, QueryExecutionError
-from federation_core.labels import CLUSTER, Labels
+from federation_core.federate import combine, plan, run_shard
+from federation_core.labels import CLUSTER, Labels, Matcher, MatchOp, Selector
 from federation_core.query import TimeRange
+from federation_core.tenancy import Scope
 from tests.support.promql_cases import close
 from tests.support.random_promql import CLUSTERS, Queries
-from tests.support.sample_store import STALE, Series, as_dict, evaluate_one, federate
+from tests.support.sample_store import STALE, MemoryConnector, Series, as_dict, evaluate_one, federate, query_of
 
 #: An answer, or the class of the error there is instead of one.
 Outcome = dict[Labels, dict[int, float]] | type[FederationError]
@@ -24,6 +27,13 @@ RERUN = f"APPSENTRY_SEED={SEED}"
 #: Queries that are asked of one set of series before the next is drawn.
 PER_DATA = 20
 SCRAPE_MS = 15_000
+#: What a tenant may see of a cluster.
+CONDITIONS = (
+    (Matcher("service", MatchOp.EQ, "b"),),
+    (Matcher("service", MatchOp.RE, "a|c"), Matcher("pod", MatchOp.NE, "1")),
+    (Matcher("exported_cluster", MatchOp.EQ, ""),),
+    (Matcher("__name__", MatchOp.NRE, "req.*"),),
+)
 
 
 def random_stores(rng: random.Random) -> dict[str, list[Series]]:
@@ -117,6 +127,19 @@ def alone(text: str, store: list[Series], time_range: TimeRange) -> Outcome:
         return type(exc)
 
 
+def scoped(text: str, stores: Mapping[str, list[Series]], time_range: TimeRange, scope: Scope) -> Outcome:
+    clusters = [
+        Cluster(name, "prod", (Backend("metrics", "memory", origin="t:1"),), retention_ms=10**15) for name in stores
+    ]
+    try:
+        made = plan(query_of(text, time_range), scope, clusters, query_id="q", served=stores, now_ms=0)
+    except FederationError as exc:
+        return type(exc)
+    parts = {s.cluster_name: run_shard(s, MemoryConnector(stores[s.cluster_name]), lambda: 0) for s in made.shards}
+    result = combine(made, parts, stores)
+    return type(result.error) if result.error else as_dict(result.payload)
+
+
 def difference(got: Outcome, want: Outcome) -> str:
     """Say where two outcomes differ; empty where they do not."""
     if not isinstance(got, dict) or not isinstance(want, dict):
@@ -155,3 +178,19 @@ def test_any_query_answers_as_one_store_that_holds_everything() -> None:
     # The property would hold if everything were empty or refused.
     assert answered > QUERIES / 4, f"{RERUN}: {answered} of {QUERIES} queries had an answer"
     assert lenient <= refused / 5 + 2, f"{RERUN}: {lenient} of {refused} queries that should be refused were answered"
+
+
+def test_any_query_of_a_tenant_answers_as_a_store_that_holds_its_series_alone() -> None:
+    """Every cluster has conditions of its own, which reach each selector through print and parse."""
+    rng = random.Random(SEED + 1)
+    queries = Queries(rng)
+    for number in range(QUERIES // 3):
+        if number % PER_DATA == 0:
+            stores = random_stores(rng)
+            scope = Scope("tenant", {cluster: rng.choice(CONDITIONS) for cluster in stores})
+            own = [row for row in union(stores) if Selector(scope.allowed[row[0].get(CLUSTER)]).matches(row[0])]
+        text, time_range = queries.query(rng.randrange(4)), random_range(rng)
+        got, want = scoped(text, stores, time_range, scope), alone(text, own, time_range)
+        if not (want is QueryExecutionError and isinstance(got, dict)):
+            found = difference(got, want)
+            assert not found, f"{RERUN}, query {number} over {scope.allowed} {time_range}: {text}\n{found}"
