@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one query of a tenant may use; times in ms.
+    """What one query of a tenant may use.
 
     `max_series` and `max_samples` are read from one cluster; `max_values` are series × steps of one leaf, each of which
     takes up to 140 bytes while it is computed.
     """
 
-    max_timeout_ms: int = 600_000
     max_series: int = 200_000
     max_samples: int = 50_000_000
     max_values: int = 10_000_000
