@@ -2,12 +2,12 @@
 
 Each round runs a bare chord and whole jobs one after the other, in alternating order, so that whatever else the
 machine does falls on all. A job is everything a caller waits for: plan, submit, wait, decode; the time that the
-slowest cluster's task took is taken off.
+slowest cluster's task took is taken off. Two queries are asked: `reading` asks six stores for a series that all
+hold, `empty` for one that none holds, so that the clusters' own work is next to nothing.
 
-Two queries are asked. `overhead` asks six stores for a series that none holds: the clusters' own work is next to
-nothing, so what is left is the job. `reading` asks six stores for a series that all hold: here six clusters read at
-once on one machine and in one process, which real clusters do not, and what they cost each other beyond the slowest
-of them is in the figure too. The budgets are those of the job itself.
+Both layouts are measured. `apart_`: a worker process per cluster, as real clusters have it; the budgets are of this
+one. `together_`: one process with all six queues, as on a single machine. There six clusters also take turns under
+one interpreter lock, and what they cost each other beyond the slowest of them is in the figure; it has no budget.
 """
 
 from __future__ import annotations
@@ -21,32 +21,44 @@ from tests.bench.bare_chord import send
 from tests.support.stack import CLUSTERS, METRIC, Stack
 from workers.app import make_celery
 
-BUDGETS = {"overhead_p50_ratio": 1.6, "overhead_p99_ratio": 2.0}
-QUERIES = {"overhead": "sum(series_that_no_store_holds)", "reading": f"sum({METRIC})"}
+BUDGETS = {
+    "apart_reading_p50_ratio": 1.6,
+    "apart_reading_p99_ratio": 2.0,
+    "apart_empty_p50_ratio": 1.6,
+    "apart_empty_p99_ratio": 2.0,
+}
+QUERIES = {"empty": "sum(series_that_no_store_holds)", "reading": f"sum({METRIC})"}
+LAYOUTS: dict[str, list[tuple[str, ...]]] = {"apart": [(name,) for name in CLUSTERS], "together": [CLUSTERS]}
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def measure(rounds: int = 250, warm_up: int = 30) -> dict[str, float]:
-    """Return the quantiles of the bare chord and of both jobs' overhead in ms, and their ratios."""
+    """Return per layout the quantiles of the bare chord and of both jobs' overhead in ms, and their ratios."""
+    figures: dict[str, float] = {"rounds": rounds}
+    for layout, processes in LAYOUTS.items():
+        took = _measure(processes, rounds, warm_up)
+        for quantile, share in SHARES.items():
+            at = {name: sorted(values)[int(len(values) * share)] for name, values in took.items()}
+            for name, ms in at.items():
+                figures[f"{layout}_{name}_{quantile}_ms"] = round(ms, 2)
+            for name in QUERIES:
+                figures[f"{layout}_{name}_{quantile}_ratio"] = round(at[name] / at["bare"], 2)
+    return figures
+
+
+def _measure(processes: list[tuple[str, ...]], rounds: int, warm_up: int) -> dict[str, list[float]]:
     took: dict[str, list[float]] = {"bare": [], **{name: [] for name in QUERIES}}
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder), worker_module="tests.bench.bare_chord") as stack:
         stack.start_merge()
-        stack.start_worker()
+        for clusters in processes:
+            stack.start_worker(clusters)
         bench = _Bench(stack)
         for number in range(warm_up + rounds):
             for name in list(took) if number % 2 else list(reversed(took)):
                 ms = bench.bare() if name == "bare" else bench.overhead(QUERIES[name])
                 if number >= warm_up:
                     took[name].append(ms)
-    figures: dict[str, float] = {"rounds": rounds}
-    for name, values in took.items():
-        for quantile, share in SHARES.items():
-            figures[f"{name}_{quantile}_ms"] = round(sorted(values)[int(len(values) * share)], 2)
-    for name in QUERIES:
-        for quantile in SHARES:
-            ratio = figures[f"{name}_{quantile}_ms"] / figures[f"bare_{quantile}_ms"]
-            figures[f"{name}_{quantile}_ratio"] = round(ratio, 2)
-    return figures
+    return took
 
 
 class _Bench:
