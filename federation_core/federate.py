@@ -134,7 +134,7 @@ def combine(plan: Plan, partials: Mapping[str, Partial], served: Collection[str]
     is not what was asked for, or does not fit the others, costs its cluster's share and nothing else.
     """
     heard = {s.cluster_name: _whole(s, partials[s.cluster_name]) for s in plan.shards if s.cluster_name in partials}
-    coverage = _coverage(plan, heard, served)
+    coverage = coverage_of(plan, heard, served)
     try:
         payload, warnings = _merge(plan, heard, coverage)
     except FederationError as exc:
@@ -162,7 +162,8 @@ def _whole(shard: Shard, partial: Partial) -> Partial:
     return Partial(shard.query_id, shard.cluster_name, error=error)
 
 
-def _coverage(plan: Plan, partials: Mapping[str, Partial], served: Collection[str]) -> Coverage:
+def coverage_of(plan: Plan, partials: Mapping[str, Partial], served: Collection[str]) -> Coverage:
+    """Return the ledger of a plan: a row for every cluster, silent ones included."""
     rows = {row.cluster: row for row in plan.left_out}
     for shard in plan.shards:
         name = shard.cluster_name

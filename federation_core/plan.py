@@ -89,7 +89,6 @@ class Plan:
     notes: tuple[str, ...]
     created_ms: int
     deadline_ms: int
-    catalog_version: str = ""
 
     def shard_for(self, cluster: str) -> Shard:
         """Return the shard of one cluster."""
@@ -139,7 +138,6 @@ class Plan:
             "notes": list(self.notes),
             "created_ms": self.created_ms,
             "deadline_ms": self.deadline_ms,
-            "catalog_version": self.catalog_version,
         }
 
     @classmethod
@@ -159,5 +157,4 @@ class Plan:
             notes=tuple(wire["notes"]),
             created_ms=wire["created_ms"],
             deadline_ms=wire["deadline_ms"],
-            catalog_version=wire["catalog_version"],
         )

@@ -78,8 +78,7 @@ def _combine(jobs: Jobs, plan: Plan, served: Served, clock: Callable[[], int]) -
     except Exception as exc:
         # A bug in merging must end the job too: a job without a result would be waited for and settled again.
         _log.exception("combining failed")
-        rows = {row.cluster: row for row in plan.left_out} | {n: p.verdict() for n, p in partials.items()}
-        result = _failed(plan, Coverage.of(rows), exc)
+        result = _failed(plan, federate.coverage_of(plan, partials, living), exc)
     return replace(result, merge_ms=clock() - started_ms)
 
 

@@ -144,6 +144,14 @@ def test_a_bug_in_merging_ends_the_job_too(jobs: Jobs, plan: Plan, monkeypatch: 
     assert jobs.job("acme", "q1").state.value == "failed"
 
 
+def test_a_bug_in_merging_leaves_no_cluster_out_of_the_ledger(
+    jobs: Jobs, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_partial(jobs, partial_of("prod"))
+    monkeypatch.setattr(federate, "combine", lambda *_: 1 / 0)
+    assert rows(end(jobs)) == {"dev": "timed_out", "prod": "ok", "stage": "pruned"}
+
+
 def test_settling_again_returns_the_stored_result(jobs: Jobs, plan: Plan) -> None:
     put_partial(jobs, partial_of("prod"))
     first = end(jobs)
