@@ -61,9 +61,7 @@ def settings(stores: dict[str, Path]) -> Settings:
 
 
 def _files(stores: dict[str, Path], table: Table) -> list[str]:
-    return [
-        str(path / segment.file) for path in stores.values() for segment in load_manifest(path).of(table)
-    ]
+    return [str(path / segment.file) for path in stores.values() for segment in load_manifest(path).of(table)]
 
 
 def _last_values(path: Path, name: str) -> Iterator[tuple[dict[str, str], float]]:
