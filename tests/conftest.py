@@ -7,9 +7,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell that starts us in the background has SIGINT ignored, and every process we start would inherit that; the
+# tests of Ctrl-C need it as a terminal gives it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Debian packages that bring the programs some tests run for real.
 PACKAGES = {"redis-server": "redis-server", "prometheus": "prometheus", "chromium": "chromium"}

@@ -133,7 +133,7 @@ def test_importing_opens_no_file_and_no_connection() -> None:
         "        and '__pycache__' not in str(args[0]): raise RuntimeError(f'open {args}')\n"
     ).replace(" \n        and", " and")
     script += f"sys.addaudithook(hook)\nfor name in {names!r}: importlib.import_module(name)\n"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-B", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
