@@ -13,6 +13,7 @@
     ├── QueryNotFound         unknown, or another tenant's id           (query_id)
     ├── TraceNotFound         every cluster answered "no"               (trace_id)
     ├── IdempotencyConflict   the same key with another body            (key)
+    ├── StillAccepting        the same key, its first request under way (key)
     ├── QueryExpired          the owner's job, its result gone          (query_id)
     ├── QueryTimeout          deadline passed, nothing usable
     ├── QueryCanceled         ended by the tenant                       (query_id)
@@ -115,6 +116,11 @@ class TraceNotFound(FederationError):
 
 class IdempotencyConflict(FederationError):
     detail_names = ("key",)
+
+
+class StillAccepting(FederationError):
+    detail_names = ("key",)
+    retryable = True
 
 
 class QueryExpired(FederationError):

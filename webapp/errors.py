@@ -61,6 +61,7 @@ TABLE: Mapping[type[FederationError], Row] = {
     errors.QueryNotFound: Row(404, "No such query"),
     errors.TraceNotFound: Row(404, "No such trace"),
     errors.IdempotencyConflict: Row(422, "The idempotency key was used for another request"),
+    errors.StillAccepting: Row(409, "The first request with this idempotency key is still being accepted"),
     errors.QueryExpired: Row(410, "The result has expired"),
     errors.QueryTimeout: Row(503, "No answer in time"),
     errors.QueryCanceled: Row(499, "The query was cancelled"),
@@ -117,7 +118,7 @@ def problem(error: FederationError, **members: Any) -> Response:
         **members,
     }
     response = _respond(row.status, body)
-    if error.retryable and row.status in (429, 503):
+    if error.retryable and row.status in (409, 429, 503):
         response.headers["Retry-After"] = str(max(1, round(error.details.get("retry_after_s") or RETRY_AFTER_S)))
     if row.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="appsentry"'

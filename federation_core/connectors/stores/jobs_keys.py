@@ -7,7 +7,7 @@ Every key has a time to live.
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 #: Jobs in order of their deadline; members leave when the job is settled.
 DEADLINES = "deadlines"
@@ -17,6 +17,8 @@ PART_TTL_MS = 900_000
 REMEMBER_MS = 86_400_000
 #: How many jobs of one tenant are remembered at most.
 REMEMBER_JOBS = 10_000
+#: How long a cancelled query is told to workers that start: longer than any query runs.
+CANCELLED_MS = 660_000
 #: How long one settler keeps others from doing the same work; afterwards they stop waiting for it.
 CLAIM_MS = 1_500
 
@@ -56,9 +58,35 @@ def beats(cluster: str) -> str:
     return f"beats:{_name(cluster)}"
 
 
+def cancelled(cluster: str) -> str:
+    """The cancelled queries that a cluster was asked: members as of `DEADLINES`, in order of when, by Redis' clock."""
+    return f"cancelled:{_name(cluster)}"
+
+
+def idempotency(tenant_id: str, digest: str) -> str:
+    """The job that a tenant's idempotency key stands for: a hash; `digest` is of the route and the key."""
+    return f"idempotency:{_name(tenant_id)}:{digest}"
+
+
+def flight(tenant_id: str, fingerprint: str) -> str:
+    """The id of the job that executes a question which others may join."""
+    return f"flight:{_name(tenant_id)}:{_name(fingerprint)}"
+
+
+def wanting(tenant_id: str, query_id: str) -> str:
+    """The ids of the jobs that want the answer of one execution: a set, there once a second one has joined."""
+    return f"wanting:{_name(tenant_id)}:{_name(query_id)}"
+
+
 def member(tenant_id: str, query_id: str) -> str:
     """A job as a member of `DEADLINES`."""
     return f"{_name(tenant_id)}:{_name(query_id)}"
+
+
+def tenant_and_query(found: bytes) -> tuple[str, str]:
+    """Read what `member` wrote."""
+    tenant_id, _, query_id = found.decode(errors="replace").partition(":")
+    return unquote(tenant_id), unquote(query_id)
 
 
 def _name(text: str) -> str:
