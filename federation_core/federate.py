@@ -78,6 +78,7 @@ def plan(
         notes=split.notes,
         created_ms=now_ms,
         deadline_ms=now_ms + query.timeout_ms,
+        weights={cluster.name: cluster.weight for cluster in asked},
     )
 
 
@@ -185,7 +186,7 @@ def _merge(plan: Plan, partials: Mapping[str, Partial], coverage: Coverage) -> t
         error = partials[name].error
         if error is not None and fails_query(error):
             raise error
-    _require_coverage(plan.query, coverage)
+    _require_coverage(plan, coverage)
     parts = {n: p.payloads for n, p in sorted(partials.items()) if p.payloads is not None}
     silent = tuple(row.cluster for row in coverage.missing)
     kind = kind_named(plan.query.signal)
@@ -201,7 +202,8 @@ def _merge(plan: Plan, partials: Mapping[str, Partial], coverage: Coverage) -> t
     return payload, tuple(dict.fromkeys((*said, *warnings)))
 
 
-def _require_coverage(query: Query, coverage: Coverage) -> None:
+def _require_coverage(plan: Plan, coverage: Coverage) -> None:
+    query = plan.query
     usable = coverage.answered | {r.cluster for r in coverage.missing if r.verdict is Verdict.PARTIAL}
     if coverage.asked and not usable:
         if all(row.verdict is Verdict.TIMED_OUT for row in coverage.missing):
@@ -211,7 +213,7 @@ def _require_coverage(query: Query, coverage: Coverage) -> None:
             clusters=sorted(coverage.asked),
             requirement=str(query.requirement),
         )
-    unmet = query.requirement.unmet_by(coverage.asked, coverage.answered)
+    unmet = query.requirement.unmet_by(coverage.asked, coverage.answered, plan.weights)
     if unmet:
         raise CoverageTooLow(
             f"the answer needs {query.requirement} and lacks {', '.join(unmet)}",

@@ -7,7 +7,7 @@ or in `left_out` with a reason, so nothing can be missing without a word.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from federation_core.outcome import ClusterVerdict
@@ -77,7 +77,7 @@ class Plan:
     """Everything that will happen for one query.
 
     `root` is the signal's own text for what is left to do over the leaves. `notes` say per step where it runs
-    and why. `fingerprint` is equal for equal questions of one scope.
+    and why. `fingerprint` is equal for equal questions of one scope. `weights` are those of the clusters asked.
     """
 
     query_id: str
@@ -89,6 +89,7 @@ class Plan:
     notes: tuple[str, ...]
     created_ms: int
     deadline_ms: int
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def shard_for(self, cluster: str) -> Shard:
         """Return the shard of one cluster."""
@@ -138,6 +139,7 @@ class Plan:
             "notes": list(self.notes),
             "created_ms": self.created_ms,
             "deadline_ms": self.deadline_ms,
+            "weights": dict(self.weights),
         }
 
     @classmethod
@@ -157,4 +159,5 @@ class Plan:
             notes=tuple(wire["notes"]),
             created_ms=wire["created_ms"],
             deadline_ms=wire["deadline_ms"],
+            weights=wire.get("weights") or {},
         )

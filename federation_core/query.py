@@ -5,6 +5,7 @@ Rule: these are values. Whoever builds one has already checked it; nothing here 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,10 @@ Direction = Literal["backward", "forward"]
 MAX_STEPS = 11_000
 #: A number of clusters, without leading zeros.
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
+#: A share of a whole, above 0 and at most 1; the point tells it from a number of clusters.
+_SHARE = re.compile(r"0\.[0-9]{1,6}|1\.0{1,6}")
+#: Weights are added in floating point: 0.1 + 0.2 is to be enough for 0.3.
+_SHARE_TOLERANCE = 1e-9
 #: How much earlier than the query a cluster must answer: this long, or a tenth of the time, whichever is more.
 CLUSTER_MARGIN_MS = 500
 
@@ -92,10 +97,14 @@ def cluster_deadline_ms(start_ms: int, timeout_ms: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """The coverage a caller needs: `all`, `best_effort`, `quorum:k` or `critical:a,b`."""
+    """The coverage a caller needs: `all`, `best_effort`, `quorum:k`, `quorum:0.8` or `critical:a,b`.
+
+    A quorum is a number of clusters (`quorum`) or a share of the asked clusters' weight (`share`); the other is 0.
+    """
 
     mode: Literal["all", "best_effort", "quorum", "critical"] = "best_effort"
     quorum: int = 0
+    share: float = 0.0
     critical: tuple[str, ...] = ()
 
     @classmethod
@@ -109,6 +118,8 @@ class Requirement:
             return cls(mode)  # type: ignore[arg-type]
         if mode == "quorum" and _COUNT.fullmatch(rest):
             return cls("quorum", quorum=int(rest))
+        if mode == "quorum" and _SHARE.fullmatch(rest) and float(rest) > 0:
+            return cls("quorum", share=float(rest))
         names = tuple(name.strip() for name in rest.split(",") if name.strip())
         if mode == "critical" and names:
             return cls("critical", critical=names)
@@ -116,13 +127,17 @@ class Requirement:
             f"require: {text!r} is not a coverage requirement",
             field="require",
             got=text,
-            expected="all, best_effort, quorum:k (k clusters) or critical:a,b (cluster names)",
+            expected="all, best_effort, quorum:k (k clusters), quorum:0.8 (a share of the clusters' weight)"
+            " or critical:a,b (cluster names)",
         )
 
-    def unmet_by(self, asked: frozenset[str], answered: frozenset[str]) -> tuple[str, ...]:
+    def unmet_by(
+        self, asked: frozenset[str], answered: frozenset[str], weights: Mapping[str, float] | None = None
+    ) -> tuple[str, ...]:
         """Return the clusters whose silence breaks the requirement; empty when it is met.
 
-        A quorum larger than the number of clusters asked can not be met.
+        `weights` are those of the clusters asked, 1 where it has none. A quorum larger than the number of clusters
+        asked can not be met; of no weight at all, any share is.
         """
         silent = tuple(sorted(asked - answered))
         match self.mode:
@@ -130,13 +145,23 @@ class Requirement:
                 return ()
             case "all":
                 return silent
+            case "quorum" if self.share:
+                return () if self._weighs_enough(asked, answered, weights or {}) else silent
             case "quorum":
                 return () if len(answered) >= self.quorum else silent or tuple(sorted(asked)) or ("(none asked)",)
             case "critical":
                 return tuple(sorted(set(self.critical) - answered))
 
+    def _weighs_enough(self, asked: frozenset[str], answered: frozenset[str], weights: Mapping[str, float]) -> bool:
+        whole, there = (math.fsum(weights.get(name, 1.0) for name in names) for names in (asked, answered))
+        return there >= whole * (self.share - _SHARE_TOLERANCE)
+
     def __str__(self) -> str:
         match self.mode:
+            case "quorum" if self.share:
+                # At least one digit behind the point, so that it reads back as a share.
+                digits = f"{self.share:.6f}".rstrip("0")
+                return f"quorum:{digits}0" if digits.endswith(".") else f"quorum:{digits}"
             case "quorum":
                 return f"quorum:{self.quorum}"
             case "critical":

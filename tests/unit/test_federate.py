@@ -199,6 +199,17 @@ def test_a_requirement_decides_whether_a_part_is_good_enough(require: str, statu
         assert "stage" in result.error.clusters
 
 
+@pytest.mark.parametrize(("require", "status"), [("quorum:0.7", "failed"), ("quorum:0.6", "partial")])
+def test_a_share_is_of_the_weights_that_the_clusters_had_when_it_was_planned(require: str, status: str) -> None:
+    # Stage has 3 of 8: five of six clusters are 0.625 of the weight.
+    weighed = [replace(cluster, weight=3.0 if cluster.name == "stage" else 1.0) for cluster in CLUSTERS]
+    query = Query("metrics", "sum(x)", TimeRange(NOW, NOW), "team-a", requirement=Requirement.parse(require))
+    made = plan(query, SCOPE, weighed, query_id="q-1", served=NAMES, now_ms=NOW)
+    made = Plan.from_wire(json.loads(json.dumps(made.to_wire())))
+    partials = {s.cluster_name: run_shard(s, store(1), lambda: NOW) for s in made.shards if s.cluster_name != "stage"}
+    assert combine(made, partials, NAMES).status == status
+
+
 def test_a_shard_that_is_late_already_is_not_run() -> None:
     (shard, *_) = planned().shards
     connector = store(1)

@@ -52,13 +52,19 @@ def test_a_deadline_raises_once_it_has_passed() -> None:
         Deadline(1000).check(1000, "stage")
 
 
-@pytest.mark.parametrize("text", ["all", "best_effort", "quorum:4", "critical:prod,app-prod"])
+@pytest.mark.parametrize(
+    "text", ["all", "best_effort", "quorum:4", "quorum:0.8", "quorum:1.0", "quorum:0.000001", "critical:prod,app-prod"]
+)
 def test_a_requirement_prints_what_it_was_read_from(text: str) -> None:
     assert str(Requirement.parse(text)) == text
 
 
 @pytest.mark.parametrize(
-    "text", ["", "most", "quorum", "quorum:0", "quorum:-1", "quorum:" + "9" * 5000, "quorum:x", "critical:", "all:1"]
+    "text",
+    [
+        *("", "most", "quorum", "quorum:0", "quorum:-1", "quorum:" + "9" * 5000, "quorum:x", "critical:", "all:1"),
+        *("quorum:0.0", "quorum:1.1", "quorum:.5", "quorum:0.", "quorum:0." + "1" * 5000, "quorum:1e-1", "quorum:80%"),
+    ],
 )
 def test_a_requirement_that_does_not_exist_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="require"):
@@ -83,6 +89,32 @@ def test_a_requirement_names_the_clusters_that_break_it(text: str, silent: set[s
 
 def test_a_quorum_above_the_clusters_asked_is_never_met() -> None:
     assert Requirement.parse("quorum:7").unmet_by(SIX, SIX)
+
+
+@pytest.mark.parametrize(
+    ("text", "silent", "unmet"),
+    [
+        ("quorum:0.8", {"dev"}, ()),
+        ("quorum:0.8", {"dev", "test"}, ()),
+        ("quorum:0.8", {"dev", "test", "stage"}, ("dev", "stage", "test")),
+        ("quorum:0.8", {"prod"}, ("prod",)),
+        ("quorum:1.0", {"dev"}, ("dev",)),
+        ("quorum:1.0", set(), ()),
+    ],
+)
+def test_a_share_counts_weights_not_clusters(text: str, silent: set[str], unmet: tuple[str, ...]) -> None:
+    weights = {"prod": 5.0, "dev": 1.0, "test": 1.0, "stage": 1.0, "app-prod": 1.0, "shared-services": 1.0}
+    assert Requirement.parse(text).unmet_by(SIX, SIX - silent, weights) == unmet
+
+
+def test_a_share_of_weights_that_add_up_in_floating_point_is_met_exactly() -> None:
+    three = frozenset({"a", "b", "c"})
+    weights = {"a": 0.1, "b": 0.2, "c": 0.7}
+    assert Requirement.parse("quorum:0.3").unmet_by(three, frozenset({"a", "b"}), weights) == ()
+
+
+def test_a_share_of_nothing_asked_is_met_since_nothing_is_missing() -> None:
+    assert Requirement.parse("quorum:0.8").unmet_by(frozenset(), frozenset(), {}) == ()
 
 
 def test_a_critical_cluster_that_is_not_asked_counts_as_silent() -> None:

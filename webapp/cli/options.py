@@ -101,7 +101,7 @@ def asking_options(command: F) -> F:
         click.option("--timeout", type=Duration(), default=DEFAULT_TIMEOUT_MS, metavar="DURATION",
                      help="Answer by then with what there is.  [default: 30s]"),
         click.option("--require", metavar="NEED",
-                     help="What the answer must rest on: best_effort, all, quorum:K or critical:a,b."),
+                     help="What the answer needs: best_effort, all, quorum:K, quorum:0.8 (of weight) or critical:a,b."),
         click.option("--environments", type=Names(), default=(), metavar="a,b", help="Only these environments."),
         click.option("--clusters", type=Names(), default=(), metavar="a,b", help="Only these clusters."),
     ):  # fmt: skip

@@ -13,7 +13,10 @@ MAX_ENTRIES = 5_000
 MAX_LISTED = 200
 _CLUSTERS = "ask only these clusters; default: every one the token opens"
 _ENVIRONMENTS = "ask only clusters of these environments"
-_REQUIRE = "the coverage the answer needs: all, best_effort (default), quorum:k or critical:a,b"
+_REQUIRE = (
+    "the coverage the answer needs: all, best_effort (default), quorum:k (clusters), quorum:0.8 (of their weight)"
+    " or critical:a,b"
+)
 _TIMEOUT = "the query's deadline from now; default 30s, at most 10m"
 _LIMIT = "at most so many entries or traces"
 
