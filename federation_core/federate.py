@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from federation_core import tenancy
+from federation_core.cancellation import Cancellation
 from federation_core.config import Cluster
 from federation_core.connectors import Connector
 from federation_core.errors import (
@@ -92,11 +93,11 @@ def _enforced(kind: SignalKind, leaves: Sequence[Leaf], scope: Scope, cluster: s
     return tuple(replace(leaf, text=tenancy.enforce(kind, leaf.text, scope, cluster)) for leaf in leaves)
 
 
-def run_shard(shard: Shard, connector: Connector, clock: Clock) -> Partial:
+def run_shard(shard: Shard, connector: Connector, clock: Clock, cancellation: Cancellation | None = None) -> Partial:
     """Answer one shard with one connector. Never raises: what goes wrong travels inside the partial."""
     started_ms = clock()
     try:
-        partial = _run_shard(shard, connector, clock)
+        partial = _run_shard(shard, connector, Deadline(shard.deadline_ms, clock, cancellation))
     except FederationError as exc:
         partial = Partial(shard.query_id, shard.cluster_name, error=exc)
     except Exception as exc:
@@ -107,13 +108,13 @@ def run_shard(shard: Shard, connector: Connector, clock: Clock) -> Partial:
     return replace(partial, elapsed_ms=clock() - started_ms)
 
 
-def _run_shard(shard: Shard, connector: Connector, clock: Clock) -> Partial:
-    kind, deadline = kind_named(shard.signal), Deadline(shard.deadline_ms, clock)
+def _run_shard(shard: Shard, connector: Connector, deadline: Deadline) -> Partial:
+    kind = kind_named(shard.signal)
     for leaf in shard.leaves:
         tenancy.verify(kind, leaf.text, shard.scope, shard.cluster_name)
-    deadline.check(clock(), shard.cluster_name)
+    deadline.check_clock(shard.cluster_name)
     fetched = kind.run(connector, shard, deadline)
-    deadline.check(clock(), shard.cluster_name)
+    deadline.check_clock(shard.cluster_name)
     shown = {leaf: kind.redact(f.payload, shard.scope, shard.cluster_name) for leaf, f in fetched.items()}
     sizes = [kind.size(payload) for payload, _ in shown.values()]
     return Partial(

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from federation_core.errors import InvalidRequest, TimedOut
+from federation_core.cancellation import Cancellation
+from federation_core.errors import InvalidRequest, QueryCanceled, TimedOut
 
 Direction = Literal["backward", "forward"]
 #: The most steps one range query may have (Prometheus HTTP API, "Range queries").
@@ -64,27 +66,41 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment after which an answer is worth nothing, in ms since the epoch.
+    """A moment after which an answer is worth nothing, in ms since the epoch, or earlier once nobody wants it.
 
-    `clock` is the running side's clock, for work in steps that should stop between two of them.
+    `clock` is the running side's clock, for work in steps that should stop between two of them; `cancellation` says
+    that the query was cancelled.
     """
 
     at_ms: int
     clock: Callable[[], int] | None = field(default=None, compare=False)
+    cancellation: Cancellation | None = field(default=None, compare=False)
 
     def remaining_s(self, now_ms: int) -> float:
         """Seconds left, never negative."""
         return max(0.0, (self.at_ms - now_ms) / 1000)
 
+    def cancelled(self) -> bool:
+        """Whether the query was cancelled."""
+        return self.cancellation is not None and self.cancellation.cancelled
+
+    def on_cancel(self, abort: Callable[[], None]) -> AbstractContextManager[None]:
+        """Have `abort` called, from another thread, when the query is cancelled inside the block.
+
+        It must be quick and safe to call twice; what it makes the aborted call raise is the connector's to translate.
+        """
+        return nullcontext() if self.cancellation is None else self.cancellation.aborting(abort)
+
     def check(self, now_ms: int, cluster: str | None = None) -> None:
-        """Raise TimedOut once the moment has passed."""
+        """Raise QueryCanceled once the query is cancelled, TimedOut once the moment has passed."""
+        if self.cancelled():
+            raise QueryCanceled("the query was cancelled")
         if now_ms >= self.at_ms:
             raise TimedOut("the cluster's deadline has passed", cluster=cluster)
 
     def check_clock(self, cluster: str | None = None) -> None:
-        """Raise TimedOut once the moment has passed by its own clock; without one, nothing."""
-        if self.clock is not None:
-            self.check(self.clock(), cluster)
+        """Raise what `check` raises, by the deadline's own clock; without one, time never passes."""
+        self.check(self.clock() if self.clock is not None else self.at_ms - 1, cluster)
 
 
 def cluster_deadline_ms(start_ms: int, timeout_ms: int) -> int:

@@ -16,14 +16,14 @@ from celery import chord, group
 from kombu.exceptions import KombuError
 
 from federation_core.config import Settings
-from federation_core.connectors.stores.jobs import Jobs, wall_clock_ms
+from federation_core.connectors.stores.jobs import Jobs, JobState, wall_clock_ms
 from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, answering
 from federation_core.errors import BrokerUnavailable, QueryExpired, QueryNotFound, StoreUnavailable
 from federation_core.outcome import Result
 from federation_core.plan import Plan, Shard
 from workers.app import AGGREGATE, MERGE_QUEUE, QUERY_CLUSTER, make_celery
 from workers.batching import BatchingCelery
-from workers.settle import read_result, settle
+from workers.settle import cancel, read_result, settle
 
 #: A sending that fails later than this has met silence, not a closed connection.
 _AT_ONCE_S = 0.5
@@ -92,6 +92,21 @@ class Dispatch:
         Raises StoreUnavailable, QueryNotFound, QueryExpired.
         """
         return settle(self.jobs, tenant_id, query_id, self.served, self._clock)
+
+    def cancel(self, tenant_id: str, query_id: str) -> None:
+        """End a job as cancelled, unless it has ended, and have its clusters' workers stop.
+
+        Every waiter gets the one result, which has failed with QueryCanceled. Of a settling at the same time one wins.
+        The workers have stopped within a second. Cancelling again does no harm.
+
+        Raises StoreUnavailable, QueryNotFound (also for another tenant's id), QueryExpired.
+        """
+        job = self.jobs.job(tenant_id, query_id)
+        if job.state.final and job.state is not JobState.CANCELLED:
+            return
+        # Told again where an earlier caller may have died between the two steps.
+        if job.state is JobState.CANCELLED or cancel(self.jobs, job.plan):
+            self.jobs.cancelled.announce(tenant_id, query_id, [shard.cluster_name for shard in job.plan.shards])
 
     def result(self, tenant_id: str, query_id: str) -> Result | None:
         """Return the result of a tenant's job, or None while it has none.

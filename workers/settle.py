@@ -14,7 +14,7 @@ from federation_core import federate
 from federation_core.connectors.stores.jobs import Jobs, JobState
 from federation_core.connectors.stores.jobs_keys import CLAIM_MS
 from federation_core.connectors.stores.sealed import seal, unseal
-from federation_core.errors import ClusterError, FederationError, InternalError, Malformed, QueryExpired
+from federation_core.errors import ClusterError, FederationError, InternalError, Malformed, QueryCanceled, QueryExpired
 from federation_core.outcome import Coverage, Partial, Result
 from federation_core.plan import Plan
 from federation_core.signals import SignalKind, kind_named
@@ -47,6 +47,27 @@ def settle(jobs: Jobs, tenant_id: str, query_id: str, served: Served, clock: Cal
     if jobs.put_result(tenant_id, query_id, data, JobState(result.status), result.coverage.clusters):
         return result
     return _stored(jobs, tenant_id, query_id, jobs.result(tenant_id, query_id))
+
+
+def cancel(jobs: Jobs, plan: Plan) -> bool:
+    """End a job as cancelled; return whether it was, False where it had ended otherwise.
+
+    The ledger keeps what the clusters had contributed by then.
+
+    Raises QueryNotFound, StoreUnavailable.
+    """
+    tenant_id, query_id = plan.query.tenant_id, plan.query_id
+    error = QueryCanceled("the query was cancelled", query_id=query_id)
+    kind = kind_named(plan.query.signal)
+    parts = jobs.parts(tenant_id, query_id, [shard.cluster_name for shard in plan.shards])
+    partials = {name: _open(plan, kind, name, data) for name, data in parts.items()}
+    for shard in plan.shards:
+        unheard = Partial(query_id, shard.cluster_name, error=error)
+        partials.setdefault(shard.cluster_name, unheard)
+    coverage = federate.coverage_of(plan, partials, ())
+    result = Result(query_id, "failed", coverage, error=error, warnings=coverage.warnings())
+    data = seal(encode_result(result, kind.encode))
+    return jobs.put_result(tenant_id, query_id, data, JobState.CANCELLED, coverage.clusters)
 
 
 def read_result(plan: Plan, stored: bytes) -> Result:

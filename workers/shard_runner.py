@@ -14,6 +14,7 @@ from dataclasses import replace
 from threading import Lock
 
 from federation_core import connectors, federate
+from federation_core.cancellation import Cancellation
 from federation_core.config import Settings
 from federation_core.connectors import Connector
 from federation_core.connectors.stores.jobs import Jobs
@@ -24,6 +25,7 @@ from federation_core.plan import Shard
 from federation_core.signals import kind_named
 from federation_core.structured_logging import bound
 from federation_core.wire import encode_partial
+from workers.cancelling import Cancelling
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +34,8 @@ class ShardRunner:
     """Runs shards of the clusters in `serving`; safe to use from several threads."""
 
     def __init__(self, settings: Settings, serving: frozenset[str], jobs: Jobs, clock: Callable[[], int]) -> None:
+        #: What this process knows of cancelled queries.
+        self.cancelling = Cancelling(jobs.cancelled, serving)
         self._settings = settings
         self._serving = serving
         self._jobs = jobs
@@ -61,11 +65,22 @@ class ShardRunner:
             return shard.cluster_name
 
     def _run(self, shard: Shard) -> None:
+        with self.cancelling.running(shard.scope.tenant_id, shard.query_id) as cancellation:
+            if cancellation.cancelled:
+                _log.debug("a shard of a cancelled query is dropped")
+                return
+            self._run_wanted(shard, cancellation)
+
+    def _run_wanted(self, shard: Shard, cancellation: Cancellation) -> None:
         tenant_id = shard.scope.tenant_id
         # Progress is shown, nothing rests on it: it must not cost an answer.
         with suppress(StoreUnavailable):
             self._jobs.start_part(tenant_id, shard.query_id, shard.cluster_name)
-        partial = self._answer(shard)
+        partial = self._answer(shard, cancellation)
+        if cancellation.cancelled:
+            # The job has its result; a part would only rest until it expires.
+            _log.info("a shard was stopped: its query is cancelled", extra={"elapsed_ms": partial.elapsed_ms})
+            return
         try:
             data = self._encode(shard, partial)
         except Exception as exc:
@@ -82,7 +97,7 @@ class ShardRunner:
         facts = {"verdict": row.verdict.value, "reason": row.reason, "elapsed_ms": row.elapsed_ms, "bytes": len(data)}
         _log.log(level, "shard", extra=facts)
 
-    def _answer(self, shard: Shard) -> Partial:
+    def _answer(self, shard: Shard, cancellation: Cancellation) -> Partial:
         try:
             connector = self._connector(shard)
         except ClusterError as exc:
@@ -93,7 +108,7 @@ class ShardRunner:
         except Exception as exc:
             _log.exception("a connector could not be opened")
             return _failed(shard, Unreachable(f"its connector fails: {type(exc).__name__}", cluster=shard.cluster_name))
-        return federate.run_shard(shard, connector, self._clock)
+        return federate.run_shard(shard, connector, self._clock, cancellation)
 
     def _connector(self, shard: Shard) -> Connector:
         key = (shard.cluster_name, shard.signal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ import pytest
 from federation_core import federate, tenancy
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched, connect
+from federation_core.connectors.backends import embedded
 from federation_core.connectors.otlp import Ingest
 from federation_core.connectors.stores.segments import SegmentStore
-from federation_core.errors import InvalidConfig, TimedOut, Unreachable
+from federation_core.connectors.stores.segments_read import SegmentReader
+from federation_core.errors import InvalidConfig, QueryCanceled, TimedOut, Unreachable
 from federation_core.labels import NAME, Labels, Matcher, MatchOp
 from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, Direction, TimeRange
@@ -36,6 +39,7 @@ from tests.support.otlp_requests import (
     span,
     traces,
 )
+from workers.cancelling import ShardCancellation
 
 SIGNALS = ("metrics", "traces", "logs", "inventory")
 FOREVER = Deadline(2**62)
@@ -327,3 +331,29 @@ class TestEverySignal:
         for thread in threads:
             thread.join()
         assert sorted(answers) == sorted([5, 4, 3] * 60)
+
+
+def test_a_cancelled_query_ends_in_the_middle_of_a_statement(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, cancellation = Event(), ShardCancellation()
+
+    def endless(reader: SegmentReader, *_: Any) -> Fetched:
+        began.set()
+        statement = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE (a.range * b.range) % 7 = 3"
+        return reader.attempt(lambda _: Fetched(list(reader.rows(statement))))
+
+    monkeypatch.setitem(embedded._FETCH, "metrics", endless)  # type: ignore[arg-type]
+
+    def cancel_until_it_ends() -> None:
+        began.wait()
+        while not ended.wait(0.05):
+            cancellation.cancel()
+
+    ended = Event()
+    canceller = Thread(target=cancel_until_it_ends)
+    canceller.start()
+    leaf = Leaf("a", "depth[1m]", TimeRange(0, 60_000))
+    with pytest.raises(QueryCanceled):
+        connector(path, "metrics").fetch(leaf, OPEN, Deadline(2**62, cancellation=cancellation))
+    ended.set()
+    canceller.join()
+    assert connector(path, "logs").inventory(FOREVER).services

@@ -1,8 +1,9 @@
 """A worker as in production whose backends can be made to misbehave, for tests: `python -m tests.support.… ROLE …`.
 
 The file named by TEST_FAULTS is read at every fetch: cluster → {"hold": true} an answer that waits until the fault
-is taken back, {"sleep_s": n} one that comes late, {"raise": text} a bug
-instead of an answer, {"exit": true} the worker dies as by kill -9, {"write_garbage": true} its part is nonsense.
+is taken back, {"busy": true} a statement that its store's engine works on for ever, {"sleep_s": n} an answer that
+comes late, {"raise": text} a bug instead of an answer, {"exit": true} the worker dies as by kill -9,
+{"write_garbage": true} its part is nonsense.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,18 @@ from typing import Any
 from federation_core import connectors
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched, Inventory
+from federation_core.connectors.backends import embedded, embedded_metrics
+from federation_core.connectors.stores.segments_read import SegmentReader
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
-from federation_core.tenancy import Scope
+from federation_core.tenancy import Limits, Scope
 from workers import shard_runner
 from workers.__main__ import main
 
 _connect, _seal = connectors.connect, shard_runner.seal
+_fetch_metrics = embedded_metrics.fetch
+#: More rows than any machine counts in the time of a test.
+_ENDLESS = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE (a.range * b.range) % 7 = 3"
 
 
 def fault_of(cluster: str) -> dict[str, Any]:
@@ -72,6 +79,13 @@ def connect(cluster: Cluster, backend: Backend) -> Connector:
     return FaultyConnector(cluster.name, _connect(cluster, backend))
 
 
+def fetch_metrics(reader: SegmentReader, leaf: Leaf, limits: Limits, check: Callable[[], None]) -> Fetched:
+    """Answer from the embedded store, unless its engine is busy for ever."""
+    if fault_of(reader.path.name).get("busy"):
+        reader.attempt(lambda _: list(reader.rows(_ENDLESS)))
+    return _fetch_metrics(reader, leaf, limits, check)
+
+
 def seal(data: bytes) -> bytes:
     """Seal a part, unless its cluster writes garbage."""
     faults = json.loads(Path(os.environ["TEST_FAULTS"]).read_text())
@@ -82,4 +96,5 @@ def seal(data: bytes) -> bytes:
 if __name__ == "__main__":
     connectors.connect = connect
     shard_runner.seal = seal
+    embedded._FETCH = {**embedded._FETCH, "metrics": fetch_metrics}
     sys.exit(main())

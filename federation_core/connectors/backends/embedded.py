@@ -12,6 +12,7 @@ from pathlib import Path
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched, Inventory
 from federation_core.connectors.backends import embedded_inventory, embedded_logs, embedded_metrics, embedded_traces
+from federation_core.connectors.stores import segments_duckdb
 from federation_core.connectors.stores.segments import wall_clock_ms
 from federation_core.connectors.stores.segments_read import SegmentReader, reader_of
 from federation_core.errors import ClusterError, InvalidConfig
@@ -44,21 +45,25 @@ class Embedded:
         Metrics: raw samples of a matrix selector. Traces: the part of one trace, or the traces found. Logs: entries.
 
         Raises Unreachable: there is no store. TimedOut: the deadline passed. Malformed: the store is damaged.
+        QueryCanceled: the query was, also in the middle of a statement.
         """
         answer = _FETCH[self._signal]
 
         def check() -> None:
-            deadline.check(self._clock_ms(), self._cluster)
+            self._check(deadline)
 
         check()
         try:
-            return answer(self._reader, leaf, scope.limits, check)
+            with deadline.on_cancel(segments_duckdb.interrupt()):
+                return answer(self._reader, leaf, scope.limits, check)
         except ClusterError as error:
+            # A statement that was interrupted says so in its own words; what matters is why.
+            check()
             raise self._named(error) from error
 
     def inventory(self, deadline: Deadline) -> Inventory:
         """List services with their pods, metric and label names, and the time the store spans."""
-        deadline.check(self._clock_ms(), self._cluster)
+        self._check(deadline)
         try:
             return embedded_inventory.take(self._reader)
         except ClusterError as error:
@@ -66,11 +71,16 @@ class Embedded:
 
     def ping(self, deadline: Deadline) -> None:
         """Return if the store can be read; raise Unreachable or Malformed otherwise."""
-        deadline.check(self._clock_ms(), self._cluster)
+        self._check(deadline)
         try:
             self._reader.manifest()
         except ClusterError as error:
             raise self._named(error) from error
+
+    def _check(self, deadline: Deadline) -> None:
+        # The running side's clock knows better than ours how far it is from that of the side that set the deadline.
+        now_ms = deadline.clock() if deadline.clock is not None else self._clock_ms()
+        deadline.check(now_ms, self._cluster)
 
     def _named(self, error: ClusterError) -> ClusterError:
         """Return the error with the cluster it belongs to."""

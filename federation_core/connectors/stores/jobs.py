@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
-from urllib.parse import unquote
 
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.jobs_beats import Heartbeats, WorkerBeat
+from federation_core.connectors.stores.jobs_cancelled import CancelledQueries
 from federation_core.connectors.stores.jobs_records import (
     Job,
     JobState,
@@ -58,6 +58,8 @@ class Jobs:
     ) -> None:
         #: The heartbeats of the clusters' workers.
         self.beats = Heartbeats(url)
+        #: What the clusters' workers are told to stop.
+        self.cancelled = CancelledQueries(url)
         self._url = url
         self._ttl_ms = result_ttl_ms
         self._clock = clock
@@ -117,8 +119,7 @@ class Jobs:
         """Return (tenant, query id) of jobs whose deadline has passed and that nobody has settled, oldest first."""
         with answering():
             members = self._redis.zrangebyscore(keys.DEADLINES, 0, now_ms, start=0, num=limit)
-        pairs = (member.decode().partition(":") for member in members)
-        return tuple((unquote(tenant), unquote(query)) for tenant, _, query in pairs)
+        return tuple(keys.tenant_and_query(member) for member in members)
 
     def forget_deadline(self, tenant_id: str, query_id: str) -> None:
         """Drop the deadline of a job that is no longer there."""

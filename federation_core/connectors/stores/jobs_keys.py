@@ -11,6 +11,8 @@ from urllib.parse import quote, unquote
 
 #: Jobs in order of their deadline; members leave when the job is settled.
 DEADLINES = "deadlines"
+#: The key that signs page cursors.
+SIGNING_KEY = "signing-key"
 #: Parts outlive the longest query (10 minutes) and no more: settling removes them, this is for those it missed.
 PART_TTL_MS = 900_000
 #: How long a tenant's list remembers that a job existed, to tell "expired" from "unknown".

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +50,11 @@ def cursor() -> duckdb.DuckDBPyConnection:
     _local.pid = pid
     opened: duckdb.DuckDBPyConnection = _local.cursor
     return opened
+
+
+def interrupt() -> Callable[[], None]:
+    """Return what ends the statement that this thread's cursor runs, for another thread to call; safe to call twice."""
+    return cursor().interrupt
 
 
 def quoted(text: str) -> str:

@@ -17,7 +17,7 @@ import duckdb
 
 from federation_core.connectors.stores import segments_duckdb
 from federation_core.connectors.stores.segments_layout import MANIFEST, Columns, Manifest, Segment, Table, load_manifest
-from federation_core.errors import Malformed, TooLarge, Unreachable
+from federation_core.errors import Malformed, TimedOut, TooLarge, Unreachable
 
 #: Times a query is repeated on a newer version of the store.
 ATTEMPTS: Final = 4
@@ -56,13 +56,15 @@ class SegmentReader:
         """Run a query on the current version, and on a newer one when its files are gone meanwhile.
 
         Raises Malformed: a segment is damaged. Unreachable: the store is gone, or changes faster than it can be
-        read. TooLarge: the query needs too much memory.
+        read. TooLarge: the query needs too much memory. TimedOut: another thread has interrupted it.
         """
         for _ in range(ATTEMPTS):
             try:
                 return ask(self.manifest())
             except duckdb.IOException:
                 continue
+            except duckdb.InterruptException as error:
+                raise TimedOut("the statement was interrupted") from error
             except duckdb.OutOfMemoryException as error:
                 raise TooLarge(f"the query needs more memory than a reader of {self.path} may use") from error
             except duckdb.Error as error:

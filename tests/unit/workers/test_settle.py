@@ -8,7 +8,14 @@ import pytest
 from federation_core import federate
 from federation_core.connectors.stores.jobs import Jobs
 from federation_core.connectors.stores.sealed import seal
-from federation_core.errors import CoverageTooLow, InternalError, QueryExecutionError, QueryNotFound, QueryTimeout
+from federation_core.errors import (
+    CoverageTooLow,
+    InternalError,
+    QueryCanceled,
+    QueryExecutionError,
+    QueryNotFound,
+    QueryTimeout,
+)
 from federation_core.labels import Labels
 from federation_core.outcome import ClusterVerdict, Partial, Result, Stats, Verdict
 from federation_core.plan import Plan
@@ -182,3 +189,19 @@ def test_a_settler_that_died_holds_nobody_up(jobs: Jobs, plan: Plan) -> None:
 def test_a_job_that_is_not_there_is_not_found(jobs: Jobs) -> None:
     with pytest.raises(QueryNotFound):
         end(jobs)
+
+
+def test_a_cancelled_job_has_one_result_that_says_so(jobs: Jobs, plan: Plan) -> None:
+    put_partial(jobs, partial_of("prod"))
+    assert module.cancel(jobs, plan)
+    result = end(jobs)
+    assert (result.status, type(result.error)) == ("failed", QueryCanceled)
+    assert rows(result) == {"dev": "failed", "prod": "ok", "stage": "pruned"}
+    assert jobs.job("acme", "q1").state is module.JobState.CANCELLED
+
+
+def test_a_job_that_has_ended_cannot_be_cancelled(jobs: Jobs, plan: Plan) -> None:
+    put_partial(jobs, partial_of("prod"))
+    first = end(jobs)
+    assert not module.cancel(jobs, plan)
+    assert rows(end(jobs)) == rows(first)
