@@ -6,25 +6,38 @@ what would be right. Nothing here opens a file or reads the process environment:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from federation_core.errors import InvalidConfig
+from federation_core.topology.shares import shares
 from federation_core.yaml_nodes import NAME, Node, read_yaml
 
 #: What a backend may serve.
 SIGNALS = ("metrics", "traces", "logs", "inventory")
 _DAY_MS = 86_400_000
+#: A tenant's queries that run at once, and all clusters' shards that are on their way, unless it is told otherwise.
+MAX_RUNNING_JOBS, MAX_SHARDS_IN_FLIGHT = 200, 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """What one cluster's backends are asked at most."""
+    """What one cluster's backends are asked at most: leaves per second, and shards at once.
 
-    requests_per_second: float = 50.0
-    burst: int = 100
+    A shard above `max_concurrent` waits in the cluster's queue, which holds `max_queued`; above that it is not sent.
+    """
+
+    requests_per_second: float = 200.0
+    burst: int = 400
     max_concurrent: int = 16
+    max_queued: int = 256
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many shards may be sent and not answered."""
+        return self.max_concurrent + self.max_queued
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +105,10 @@ class Auth:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a role needs to know. Times in ms."""
+    """Everything a role needs to know. Times in ms.
+
+    `max_running_jobs` is a tenant's, where its token states none; `max_shards_in_flight` that of all clusters together.
+    """
 
     clusters: tuple[Cluster, ...]
     redis_url: str = field(default="", repr=False)
@@ -101,6 +117,8 @@ class Settings:
     default_timeout_ms: int = 30_000
     max_timeout_ms: int = 600_000
     result_ttl_ms: int = 3_600_000
+    max_running_jobs: int = MAX_RUNNING_JOBS
+    max_shards_in_flight: int = MAX_SHARDS_IN_FLIGHT
     log_level: str = "INFO"
 
     def cluster(self, name: str) -> Cluster:
@@ -127,8 +145,11 @@ ENVIRONMENT = {
     "JWT_ISSUER": "the required issuer claim, if set",
     "JWT_AUDIENCE": "the required audience claim, if set",
     "REGION": "the name of this region",
+    "MAX_RUNNING_JOBS": "how many queries of one tenant run at once, default 200; a token may state another number",
+    "MAX_SHARDS_IN_FLIGHT": "how many shards are sent and not answered, all clusters together, default 1000",
     "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
 }
+_COUNT = re.compile(r"[1-9][0-9]{0,8}")
 _ALGORITHMS = ("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "EdDSA")
 
 
@@ -151,11 +172,15 @@ def parse(environ: Mapping[str, str], texts: Mapping[str, str], folder: str = ".
             clusters.append(cluster)
     if not clusters:
         raise InvalidConfig("no cluster is configured: clusters.yaml needs at least one entry under `clusters`")
+    max_shards = _count(environ, "MAX_SHARDS_IN_FLIGHT", MAX_SHARDS_IN_FLIGHT)
+    shares({cluster.name: cluster.weight for cluster in clusters}, max_shards)
     return Settings(
         clusters=tuple(sorted(clusters, key=lambda c: c.name)),
         redis_url=_redis_url(environ),
         auth=_auth(environ),
         region=_region(environ),
+        max_running_jobs=_count(environ, "MAX_RUNNING_JOBS", MAX_RUNNING_JOBS),
+        max_shards_in_flight=max_shards,
         log_level=_one_of(environ, "LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
     )
 
@@ -180,13 +205,15 @@ def _cluster(node: Node, folder: str) -> Cluster:
 
 
 def _rate_limit(node: Node) -> RateLimit:
-    entry = node.mapping(("requestsPerSecond", "burst", "maxConcurrent"))
+    keys = ("requestsPerSecond", "burst", "maxConcurrent", "maxQueued")
+    entry = node.mapping(keys)
     default = RateLimit()
-    rate, burst, cap = (entry.get(key) for key in ("requestsPerSecond", "burst", "maxConcurrent"))
+    rate, burst, cap, queued = (entry.get(key) for key in keys)
     return RateLimit(
         rate.number(above=0) if rate else default.requests_per_second,
         burst.integer(at_least=1) if burst else default.burst,
         cap.integer(at_least=1) if cap else default.max_concurrent,
+        queued.integer(at_least=0) if queued else default.max_queued,
     )
 
 
@@ -227,6 +254,13 @@ def _auth(environ: Mapping[str, str]) -> Auth:
     algorithm = _one_of(environ, "JWT_ALGORITHM", _ALGORITHMS, "HS256")
     key = environ.get("JWT_KEY", "")
     return Auth(enabled, algorithm, key, environ.get("JWT_ISSUER", ""), environ.get("JWT_AUDIENCE", ""))
+
+
+def _count(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not _COUNT.fullmatch(text):
+        raise InvalidConfig(f"{name}: {text!r} is not a whole number from 1 to 999999999")
+    return int(text)
 
 
 def _one_of(environ: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:

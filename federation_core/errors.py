@@ -136,7 +136,7 @@ class QueryCanceled(FederationError):
 
 
 class CoverageTooLow(FederationError):
-    detail_names = ("clusters", "requirement")
+    detail_names = ("clusters", "requirement", "retry_after_s")
     retryable = True
 
 

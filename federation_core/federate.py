@@ -22,6 +22,7 @@ from federation_core.errors import (
     InternalError,
     Malformed,
     QueryTimeout,
+    Rejected,
     TimedOut,
 )
 from federation_core.outcome import ClusterVerdict, Coverage, Partial, Result, Stats, Verdict, fails_query
@@ -81,6 +82,18 @@ def plan(
         deadline_ms=now_ms + query.timeout_ms,
         weights={cluster.name: cluster.weight for cluster in asked},
     )
+
+
+def without(plan: Plan, refusing: Sequence[ClusterVerdict]) -> Plan:
+    """Return the plan without the clusters that take no shard now; each keeps its row in the ledger.
+
+    Raises CoverageTooLow: what is left can not meet the requirement, so that nothing needs to be sent.
+    """
+    names = {row.cluster for row in refusing}
+    shards = tuple(shard for shard in plan.shards if shard.cluster_name not in names)
+    left_out = Coverage.of((*plan.left_out, *refusing)).clusters
+    _require_coverage(plan, Coverage.of((*left_out, *(ClusterVerdict(s.cluster_name, Verdict.OK) for s in shards))))
+    return replace(plan, shards=shards, left_out=left_out)
 
 
 def fingerprint(query: Query, canonical: str, scope: Scope) -> str:
@@ -213,6 +226,7 @@ def _require_coverage(plan: Plan, coverage: Coverage) -> None:
             "no cluster answered: " + "; ".join(coverage.warnings()),
             clusters=sorted(coverage.asked),
             requirement=str(query.requirement),
+            retry_after_s=_retry_after_s(coverage),
         )
     unmet = query.requirement.unmet_by(coverage.asked, coverage.answered, plan.weights)
     if unmet:
@@ -220,4 +234,11 @@ def _require_coverage(plan: Plan, coverage: Coverage) -> None:
             f"the answer needs {query.requirement} and lacks {', '.join(unmet)}",
             clusters=list(unmet),
             requirement=str(query.requirement),
+            retry_after_s=_retry_after_s(coverage),
         )
+
+
+def _retry_after_s(coverage: Coverage) -> float | None:
+    """When the last of the clusters that refused takes shards again, as far as they said."""
+    throttled = (row.error for row in coverage.missing if row.verdict is Verdict.THROTTLED)
+    return max((e.retry_after_s for e in throttled if isinstance(e, Rejected) and e.retry_after_s), default=None)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one query of a tenant may use.
+    """What one query of a tenant may use, and how many of them may run at once (`max_running_jobs`).
 
     `max_series` and `max_samples` are read from one cluster; `max_values` are series × steps of one leaf, each of which
     takes up to 140 bytes while it is computed.
@@ -32,6 +32,7 @@ class Limits:
     max_samples: int = 50_000_000
     max_values: int = 10_000_000
     max_entries: int = 5_000
+    max_running_jobs: int = 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from jwt.exceptions import PyJWTError
 from federation_core.config import Settings
 from federation_core.errors import ScopeViolation, Unauthenticated
 from federation_core.labels import Matcher, MatchOp
-from federation_core.tenancy import Scope
+from federation_core.tenancy import Limits, Scope
 from webapp.request_log import note
 
 #: The tenant of every request where authentication is off.
@@ -32,6 +32,8 @@ _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 #: What a proxy adds. Behind one, every caller would look like loopback.
 _PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 _TENANT_BYTES = 200
+#: More than any federation can run.
+_MOST_JOBS = 1_000_000
 
 _log = logging.getLogger(__name__)
 View = TypeVar("View", bound=Callable[..., Any])
@@ -105,7 +107,16 @@ def _token_scope(settings: Settings) -> Scope:
         allowed=allowed,
         subject=str(claims.get("sub", "")),
         roles=tuple(role for role in roles if isinstance(role, str)) if isinstance(roles, list) else (),
+        limits=_limits(claims, settings),
     )
+
+
+def _limits(claims: Mapping[str, Any], settings: Settings) -> Limits:
+    """Read the `maxRunningJobs` claim; without it the setting holds."""
+    most = claims.get("maxRunningJobs", settings.max_running_jobs)
+    if not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= _MOST_JOBS:
+        raise ScopeViolation(f"the token's `maxRunningJobs` claim is not a whole number from 1 to {_MOST_JOBS}")
+    return Limits(max_running_jobs=most)
 
 
 def _tenant_id(claims: Mapping[str, Any]) -> str:
@@ -161,7 +172,8 @@ def _open_scope(settings: Settings) -> Scope:
     reason = _why_not_local()
     if reason:
         raise ScopeViolation(f"AUTH_ENABLED=false opens one scope for requests on loopback only; {reason}")
-    return Scope(OPEN_TENANT, {cluster.name: () for cluster in settings.clusters}, subject=OPEN_TENANT)
+    allowed: dict[str, tuple[Matcher, ...]] = {cluster.name: () for cluster in settings.clusters}
+    return Scope(OPEN_TENANT, allowed, subject=OPEN_TENANT, limits=_limits({}, settings))
 
 
 def _why_not_local() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -119,7 +120,7 @@ def problem(error: FederationError, **members: Any) -> Response:
     }
     response = _respond(row.status, body)
     if error.retryable and row.status in (409, 429, 503):
-        response.headers["Retry-After"] = str(max(1, round(error.details.get("retry_after_s") or RETRY_AFTER_S)))
+        response.headers["Retry-After"] = str(math.ceil(error.details.get("retry_after_s") or RETRY_AFTER_S))
     if row.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="appsentry"'
     return response

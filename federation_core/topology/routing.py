@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from federation_core.config import Cluster
-from federation_core.errors import InvalidRequest, ScopeViolation, Unserved
+from federation_core.errors import InvalidRequest, Rejected, ScopeViolation, Unserved
 from federation_core.outcome import ClusterVerdict, Verdict
 from federation_core.query import Query
 from federation_core.tenancy import Scope
@@ -54,6 +54,12 @@ def without_worker(cluster: Cluster) -> ClusterVerdict:
     """Return the verdict of a cluster that should be asked and whose queue no living worker consumes."""
     reason = f"no worker serves the queue {cluster.queue}"
     return ClusterVerdict(cluster.name, Verdict.NO_WORKER, reason, Unserved(reason, cluster=cluster.name))
+
+
+def throttled(cluster: str, reason: str, retry_after_s: int) -> ClusterVerdict:
+    """Return the verdict of a cluster that has no place for a shard now."""
+    error = Rejected(reason, cluster=cluster, retry_after_s=retry_after_s)
+    return ClusterVerdict(cluster, Verdict.THROTTLED, reason, error)
 
 
 def _require_known(query: Query, scope: Scope, clusters: Sequence[Cluster]) -> None:

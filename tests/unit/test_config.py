@@ -15,7 +15,7 @@ clusters:
     region: eu-west-1
     weight: 2
     retention: 30d
-    rateLimit: {requestsPerSecond: 5, burst: 10, maxConcurrent: 4}
+    rateLimit: {requestsPerSecond: 5, burst: 10, maxConcurrent: 4, maxQueued: 0}
     backends:
       metrics: {kind: embedded, path: ./data/prod}
       logs: {kind: loki, url: "http://loki.monitoring:3100"}
@@ -26,6 +26,7 @@ def test_name_environment_and_one_backend_are_enough() -> None:
     text = "clusters: [{name: a, environment: dev, backends: {logs: {kind: embedded, path: x}}}]"
     (cluster,) = parse(OPEN, {"clusters.yaml": text}).clusters
     assert (cluster.weight, cluster.rate_limit.max_concurrent, cluster.retention_ms) == (1.0, 16, 90 * 86_400_000)
+    assert cluster.rate_limit.max_in_flight == 16 + 256
     assert cluster.backend_for("metrics") is None
 
 
@@ -33,6 +34,7 @@ def test_everything_given_is_read() -> None:
     (cluster,) = parse(OPEN, {"clusters.yaml": PROD}, "/etc/appsentry").clusters
     assert (cluster.region, cluster.weight, cluster.retention_ms) == ("eu-west-1", 2.0, 30 * 86_400_000)
     assert (cluster.rate_limit.requests_per_second, cluster.rate_limit.burst) == (5.0, 10)
+    assert (cluster.rate_limit.max_concurrent, cluster.rate_limit.max_queued) == (4, 0)
     assert cluster.queue == "cluster.prod"
     metrics = cluster.backend_for("metrics")
     assert metrics is not None
@@ -50,6 +52,7 @@ def test_everything_given_is_read() -> None:
         ("name: prod", "name: Prod_1", r":2: name: 'Prod_1' is not a name"),
         ("    environment: prod\n", "", r":2: `environment` is missing"),
         ("burst: 10", "burst: 1.5", r":7: burst: 1\.5 is not a whole number"),
+        ("maxQueued: 0", "maxQueued: -1", r":7: maxQueued: -1 is out of range"),
         ("path: ./data/prod", "path: x, url: http://y", r":9: metrics: a backend needs `url` or `path`"),
         ("http://loki", "ftp://loki", r":10: url: 'ftp://loki.* is not a URL"),
         ("metrics:", "metrix:", r":9: unknown key 'metrix'"),
@@ -62,6 +65,26 @@ def test_everything_given_is_read() -> None:
 def test_a_mistake_is_answered_with_file_line_and_what_would_be_right(old: str, new: str, said: str) -> None:
     with pytest.raises(InvalidConfig, match=said):
         parse(OPEN, {"clusters.yaml": PROD.replace(old, new)})
+
+
+def test_caps_have_defaults_and_are_read_from_the_environment() -> None:
+    default = parse(OPEN, {"clusters.yaml": PROD})
+    assert (default.max_running_jobs, default.max_shards_in_flight) == (200, 1_000)
+    told = parse(OPEN | {"MAX_RUNNING_JOBS": "7", "MAX_SHARDS_IN_FLIGHT": "80"}, {"clusters.yaml": PROD})
+    assert (told.max_running_jobs, told.max_shards_in_flight) == (7, 80)
+
+
+@pytest.mark.parametrize("name", ["MAX_RUNNING_JOBS", "MAX_SHARDS_IN_FLIGHT"])
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", "9" * 5000])
+def test_a_cap_that_is_no_count_is_refused(name: str, text: str) -> None:
+    with pytest.raises(InvalidConfig, match=f"{name}: .* is not a whole number"):
+        parse(OPEN | {name: text}, {"clusters.yaml": PROD})
+
+
+def test_a_cap_too_small_for_all_clusters_is_refused() -> None:
+    two = PROD + PROD.replace("clusters:\n", "").replace("name: prod", "name: dev").replace("weight: 2", "weight: 1")
+    with pytest.raises(InvalidConfig, match="MAX_SHARDS_IN_FLIGHT: 2 leaves cluster dev"):
+        parse(OPEN | {"MAX_SHARDS_IN_FLIGHT": "2"}, {"clusters.yaml": two})
 
 
 def test_a_cluster_defined_twice_names_both_places() -> None:

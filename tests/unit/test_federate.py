@@ -21,12 +21,13 @@ from federation_core.errors import (
     TimedOut,
     Unreachable,
 )
-from federation_core.federate import combine, fingerprint, plan, run_shard
+from federation_core.federate import combine, fingerprint, plan, run_shard, without
 from federation_core.labels import Matcher, MatchOp
 from federation_core.outcome import Partial, Result, Verdict
 from federation_core.plan import Leaf, Plan
 from federation_core.query import Deadline, Query, Requirement, TimeRange
 from federation_core.tenancy import Scope
+from federation_core.topology.routing import throttled
 from tests.support.sample_store import MemoryConnector, as_dict, every, series
 
 NOW = 600_000
@@ -208,6 +209,30 @@ def test_a_share_is_of_the_weights_that_the_clusters_had_when_it_was_planned(req
     made = Plan.from_wire(json.loads(json.dumps(made.to_wire())))
     partials = {s.cluster_name: run_shard(s, store(1), lambda: NOW) for s in made.shards if s.cluster_name != "stage"}
     assert combine(made, partials, NAMES).status == status
+
+
+FULL = throttled("stage", "272 shards are on their way to it, the most it takes", 3)
+
+
+def test_a_cluster_that_takes_no_shard_is_not_sent_one_and_is_in_the_ledger() -> None:
+    made = without(planned(), [FULL])
+    assert "stage" not in [shard.cluster_name for shard in made.shards]
+    partials = {s.cluster_name: run_shard(s, store(1), lambda: NOW) for s in made.shards}
+    result = combine(made, partials, NAMES)
+    assert (result.status, verdicts(result)["stage"]) == ("partial", Verdict.THROTTLED)
+    assert "cluster stage is missing (throttled): 272 shards" in result.warnings[0]
+
+
+@pytest.mark.parametrize("require", ["all", "quorum:6", "quorum:0.9", "critical:stage"])
+def test_what_cannot_be_met_without_a_refusing_cluster_is_refused_before_anything_is_sent(require: str) -> None:
+    with pytest.raises(CoverageTooLow) as caught:
+        without(planned(require=require), [FULL])
+    assert (caught.value.clusters, caught.value.retry_after_s) == (["stage"], 3)
+
+
+def test_a_query_that_every_cluster_refuses_is_refused() -> None:
+    with pytest.raises(CoverageTooLow, match="no cluster answered"):
+        without(planned(), [throttled(name, "full", 1) for name in NAMES])
 
 
 def test_a_shard_that_is_late_already_is_not_run() -> None:

@@ -28,6 +28,7 @@ _FAULTS = {
     400: "a field is wrong; `errors` names it",
     401: "no valid token",
     403: "outside the token's scope",
+    429: "as many queries of the tenant are running as may; `Retry-After` says when to try again",
     503: "the store, the queue or too many clusters are silent; `Retry-After` says when to try again",
 }
 #: Headers of answers that belong to a query.

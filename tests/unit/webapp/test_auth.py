@@ -229,6 +229,21 @@ def test_another_tenants_job_is_not_found_by_any_route(tokens: FlaskClient) -> N
     assert tokens.get("/api/v1/queries", headers=other).json == {"queries": []}
 
 
+@pytest.mark.parametrize(("given", "most"), [({}, 200), ({"maxRunningJobs": 3}, 3)])
+def test_a_token_states_how_many_queries_run_at_once(
+    tokens: FlaskClient, federation: InProcess, given: dict[str, Any], most: int
+) -> None:
+    tokens.post("/api/v1/metrics/query", json=QUERY, headers=bearer(claims(**given)))
+    (plan,) = federation.plans.values()
+    assert plan.shards[0].scope.limits.max_running_jobs == most
+
+
+@pytest.mark.parametrize("most", [0, -1, 1.5, "9", True, 10**9, [1]])
+def test_a_number_of_queries_that_is_none_is_forbidden(tokens: FlaskClient, most: Any) -> None:
+    response = tokens.post("/api/v1/metrics/query", json=QUERY, headers=bearer(claims(maxRunningJobs=most)))
+    assert (response.status_code, "maxRunningJobs" in response.json["detail"]) == (403, True)
+
+
 def test_the_subject_is_the_tenant_where_no_tenant_is_named(tokens: FlaskClient, federation: InProcess) -> None:
     given = claims(tenant=None, sub="system:serviceaccount:shop:reader")
     tokens.post("/api/v1/metrics/query", json=QUERY, headers=bearer(given))
