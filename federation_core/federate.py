@@ -30,6 +30,7 @@ from federation_core.plan import Leaf, Plan, Shard
 from federation_core.query import Deadline, Query, cluster_deadline_ms
 from federation_core.signals import SignalKind, kind_named
 from federation_core.tenancy import Scope
+from federation_core.topology.presence import why_absent
 from federation_core.topology.routing import route, without_worker
 
 Clock = Callable[[], int]
@@ -68,7 +69,9 @@ def plan(
         for cluster in asked
         if cluster.name in served
     )
-    unserved = tuple(without_worker(cluster) for cluster in asked if cluster.name not in served)
+    unserved = tuple(
+        without_worker(cluster, why_absent(cluster.name, served)) for cluster in asked if cluster.name not in served
+    )
     folded = tuple(ClusterVerdict(name, Verdict.PRUNED, reason) for name, reason in split.pruned.items())
     return Plan(
         query_id=query_id,
@@ -182,16 +185,17 @@ def coverage_of(plan: Plan, partials: Mapping[str, Partial], served: Collection[
     rows = {row.cluster: row for row in plan.left_out}
     for shard in plan.shards:
         name = shard.cluster_name
-        rows[name] = partials[name].verdict() if name in partials else _silent(plan, name, name in served)
+        rows[name] = partials[name].verdict() if name in partials else _silent(plan, name, served)
     return Coverage.of(rows)
 
 
-def _silent(plan: Plan, cluster: str, served: bool) -> ClusterVerdict:
+def _silent(plan: Plan, cluster: str, served: Collection[str]) -> ClusterVerdict:
     waited_ms = plan.deadline_ms - plan.created_ms
-    if served:
+    if cluster in served:
         reason = f"no answer within {waited_ms} ms"
         return ClusterVerdict(cluster, Verdict.TIMED_OUT, reason, TimedOut(reason, cluster=cluster), waited_ms)
-    reason = "its worker stopped answering while the query ran"
+    why = why_absent(cluster, served)
+    reason = "its worker stopped answering while the query ran" + (f": {why}" if why else "")
     return ClusterVerdict(cluster, Verdict.NO_WORKER, reason, TimedOut(reason, cluster=cluster), waited_ms)
 
 

@@ -16,11 +16,14 @@ from celery import chord, group
 from kombu.exceptions import KombuError
 
 from federation_core.config import Settings
+from federation_core.connectors.stores.flights import Flights
 from federation_core.connectors.stores.jobs import Jobs, JobState, wall_clock_ms
+from federation_core.connectors.stores.jobs_beats import presence
 from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, answering
 from federation_core.errors import BrokerUnavailable, QueryExpired, QueryNotFound, StoreUnavailable
 from federation_core.outcome import Result
 from federation_core.plan import Plan, Shard
+from federation_core.topology.presence import Presence
 from workers.app import AGGREGATE, MERGE_QUEUE, QUERY_CLUSTER, make_celery
 from workers.batching import BatchingCelery
 from workers.settle import cancel, read_result, settle
@@ -42,6 +45,8 @@ class Dispatch:
     ) -> None:
         #: The jobs of all tenants.
         self.jobs = Jobs(settings.redis_url, settings.result_ttl_ms, clock, answer_s=answer_s)
+        #: Who joins whose execution.
+        self.flights = Flights(settings.redis_url, settings.result_ttl_ms, clock, answer_s=answer_s)
         self._settings = settings
         self._clock = clock
         self._given = celery
@@ -50,12 +55,13 @@ class Dispatch:
     def _celery(self) -> BatchingCelery:
         return self._given or make_celery(self._settings)
 
-    def served(self) -> frozenset[str]:
-        """Return the clusters whose queue a living worker consumes.
+    def served(self) -> Presence:
+        """Return the clusters whose queue a living worker consumes, and why nobody consumes the others'.
 
         Raises StoreUnavailable.
         """
-        return frozenset(self.jobs.alive((c.name for c in self._settings.clusters), self._clock()))
+        names = [cluster.name for cluster in self._settings.clusters]
+        return presence(names, self.jobs.beats.latest(names, self._clock()))
 
     def submit(self, plan: Plan) -> None:
         """Write the job and send one task per shard; a plan that asks no cluster is settled at once.
@@ -63,10 +69,21 @@ class Dispatch:
         Raises StoreUnavailable, BrokerUnavailable.
         """
         self.jobs.create(plan)
-        if plan.shards:
-            self._send(plan)
-        else:
-            self.settle(plan.query.tenant_id, plan.query_id)
+        self._start(plan)
+
+    def share(self, plan: Plan) -> Plan:
+        """Submit a plan, or join the job that is executing the same question; return the plan that is executed.
+
+        The plan's own job is there either way; its progress and its result are those of the executed one.
+
+        Raises StoreUnavailable, BrokerUnavailable.
+        """
+        self.jobs.create(plan)
+        leader = self.flights.enter(plan) if plan.shards else plan.query_id
+        if leader != plan.query_id:
+            return self.jobs.job(plan.query.tenant_id, leader).plan
+        self._start(plan)
+        return plan
 
     def wait(self, plan: Plan, wait_ms: int | None = None) -> Result | None:
         """Return the result of a submitted plan; at the query's deadline settle it with what is there.
@@ -105,8 +122,19 @@ class Dispatch:
         if job.state.final and job.state is not JobState.CANCELLED:
             return
         # Told again where an earlier caller may have died between the two steps.
-        if job.state is JobState.CANCELLED or cancel(self.jobs, job.plan):
+        if cancel(self.jobs, job.plan) or job.state is JobState.CANCELLED:
             self.jobs.cancelled.announce(tenant_id, query_id, [shard.cluster_name for shard in job.plan.shards])
+
+    def withdraw(self, tenant_id: str, query_id: str) -> bool:
+        """Cancel one owner's job, and the execution unless others want its answer; False where it has ended already.
+
+        Raises StoreUnavailable, QueryNotFound (also for another tenant's id), QueryExpired.
+        """
+        executed_id = self.jobs.job(tenant_id, query_id).plan.query_id
+        unwanted = self.flights.withdraw(tenant_id, query_id, executed_id)
+        if unwanted:
+            self.cancel(tenant_id, executed_id)
+        return unwanted is not None
 
     def result(self, tenant_id: str, query_id: str) -> Result | None:
         """Return the result of a tenant's job, or None while it has none.
@@ -127,6 +155,12 @@ class Dispatch:
             except (QueryNotFound, QueryExpired):
                 self.jobs.forget_deadline(tenant_id, query_id)
         return ended
+
+    def _start(self, plan: Plan) -> None:
+        if plan.shards:
+            self._send(plan)
+        else:
+            self.settle(plan.query.tenant_id, plan.query_id)
 
     def _send(self, plan: Plan) -> None:
         """Send the chord: a header task per shard on its cluster's queue, and the callback on `merge`.

@@ -50,9 +50,12 @@ def route(query: Query, scope: Scope, clusters: Sequence[Cluster], *, until_ms: 
     return Route(tuple(chosen), tuple(left_out))
 
 
-def without_worker(cluster: Cluster) -> ClusterVerdict:
-    """Return the verdict of a cluster that should be asked and whose queue no living worker consumes."""
-    reason = f"no worker serves the queue {cluster.queue}"
+def without_worker(cluster: Cluster, why: str = "") -> ClusterVerdict:
+    """Return the verdict of a cluster that should be asked and whose queue no living worker consumes.
+
+    `why` says since when and how it lost its last one, where that is known.
+    """
+    reason = f"no worker serves the queue {cluster.queue}" + (f": {why}" if why else "")
     return ClusterVerdict(cluster.name, Verdict.NO_WORKER, reason, Unserved(reason, cluster=cluster.name))
 
 

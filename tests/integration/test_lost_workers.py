@@ -193,3 +193,44 @@ def open_stores(stack: Stack) -> None:
 
 def _parts(stack: Stack, query_id: str) -> dict[str, bytes]:
     return stack.dispatch.jobs.parts("acme", query_id, CLUSTERS)
+
+
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+def test_a_worker_killed_around_its_part_is_told_truthfully(own_stack: Stack, when: str) -> None:
+    own_stack.start_merge()
+    own_stack.start_worker(OTHERS)
+    stage = own_stack.start_worker(("stage",))
+    assert own_stack.ask(timeout_ms=30_000).status == "complete"
+    jobs = own_stack.dispatch.jobs
+    plan = own_stack.plan(timeout_ms=8_000)
+    if when == "before":
+        kill(stage)
+        own_stack.dispatch.submit(plan)
+    elif when == "during":
+        own_stack.break_clusters({"stage": {"exit": True}})
+        own_stack.dispatch.submit(plan)
+        stage.wait()
+    else:
+        # Another cluster holds the job open until the worker that has answered is gone.
+        own_stack.break_clusters({"prod": {"hold": True}})
+        own_stack.dispatch.submit(plan)
+        own_stack.until(lambda: "stage" in jobs.parts("acme", plan.query_id, ("stage",)))
+        kill(stage)
+        own_stack.break_clusters({})
+    result = own_stack.dispatch.wait(plan)
+    assert result is not None
+    expected = {**ALL_OK, "stage": "ok" if when == "after" else "no_worker"}
+    assert verdicts(result) == expected
+    assert total(result) == EVERYTHING - (0 if when == "after" else COUNTS["stage"])
+    own_stack.until(lambda: "stage" not in own_stack.dispatch.served())
+    assert "its last worker was lost, last heard of at" in own_stack.dispatch.served().absent["stage"]
+    assert "its last worker was lost" in own_stack.plan().left_out[-1].reason
+
+
+def test_a_worker_that_says_it_leaves_is_told_from_one_that_was_lost(own_stack: Stack) -> None:
+    stage = own_stack.start_worker(("stage",))
+    stage.terminate()
+    stage.wait()
+    reasons = {row.cluster: row.reason for row in own_stack.plan().left_out}
+    assert "that it was leaving" in reasons["stage"]
+    assert "no worker of it was seen" in reasons["prod"]

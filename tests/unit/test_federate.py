@@ -21,13 +21,13 @@ from federation_core.errors import (
     TimedOut,
     Unreachable,
 )
-from federation_core.federate import combine, fingerprint, plan, run_shard, without
+from federation_core.federate import combine, fingerprint, plan, run_shard
 from federation_core.labels import Matcher, MatchOp
 from federation_core.outcome import Partial, Result, Verdict
 from federation_core.plan import Leaf, Plan
 from federation_core.query import Deadline, Query, Requirement, TimeRange
 from federation_core.tenancy import Scope
-from federation_core.topology.routing import throttled
+from federation_core.topology.presence import Presence
 from tests.support.sample_store import MemoryConnector, as_dict, every, series
 
 NOW = 600_000
@@ -169,6 +169,14 @@ def test_a_worker_lost_while_the_query_ran_is_told_from_a_slow_one() -> None:
     assert verdicts(gone)["stage"] is Verdict.NO_WORKER
     slow = combine(made, partials, NAMES)
     assert verdicts(slow)["stage"] is Verdict.TIMED_OUT
+
+
+def test_the_ledger_says_why_and_since_when_a_cluster_has_no_worker() -> None:
+    absent = Presence(set(NAMES) - {"stage"}, {"stage": "its last worker was lost at noon"})
+    reason = planned(served=absent).left_out[-1].reason
+    assert reason == "no worker serves the queue cluster.stage: its last worker was lost at noon"
+    row = next(row for row in combine(planned(), {}, absent).coverage.clusters if row.cluster == "stage")
+    assert row.reason.endswith("while the query ran: its last worker was lost at noon")
 
 
 def test_no_cluster_answering_is_never_an_empty_answer() -> None:

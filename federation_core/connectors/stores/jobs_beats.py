@@ -13,9 +13,14 @@ from typing import Any
 
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.redis import answering, connect
+from federation_core.times import format_time
+from federation_core.topology.presence import Presence
 
 #: A worker is taken for dead when it has been silent for this long; it beats every second.
 ALIVE_MS = 3_500
+
+NEVER_SEEN = "no worker of it was seen in the last day"
+_LOST = "its last worker was lost"
 
 #: Note a sign of life by Redis' own clock, and forget workers not heard of for a day.
 #: KEYS: beats  ARGV: worker, clock_ms, alive_ms (0: it is leaving), keep_ms
@@ -37,7 +42,8 @@ return 1
 class WorkerBeat:
     """The last sign of life of a cluster's workers.
 
-    `last_seen_ms` is by the reader's clock; `clock_skew_ms` is how far the worker's clock is ahead of it.
+    `last_seen_ms` is by the reader's clock; `clock_skew_ms` is how far the worker's clock is ahead of it. `left`
+    tells a worker that said it was leaving from one that fell silent.
     """
 
     cluster: str
@@ -45,6 +51,19 @@ class WorkerBeat:
     alive: bool
     last_seen_ms: int
     clock_skew_ms: int
+    left: bool = False
+
+    @property
+    def why_absent(self) -> str:
+        """Say why no worker serves the cluster, and since when; empty while one does.
+
+        >>> WorkerBeat("prod", "w", False, 1_700_000_000_000, 0).why_absent
+        'its last worker was lost, last heard of at 2023-11-14T22:13:20.000Z'
+        """
+        if self.alive:
+            return ""
+        at = format_time(self.last_seen_ms)
+        return f"its last worker said at {at} that it was leaving" if self.left else f"{_LOST}, last heard of at {at}"
 
 
 class Heartbeats:
@@ -84,6 +103,14 @@ class Heartbeats:
         return {name: max(some, key=_freshness) for name, some in beats.items() if some}
 
 
+def presence(clusters: Iterable[str], beats: Mapping[str, WorkerBeat]) -> Presence:
+    """Say which clusters have a living worker, and why the others have none."""
+    names = tuple(clusters)
+    served = frozenset(name for name in names if name in beats and beats[name].alive)
+    absent = {n: beats[n].why_absent if n in beats else NEVER_SEEN for n in names if n not in served}
+    return Presence(served, absent)
+
+
 def _freshness(beat: WorkerBeat) -> tuple[bool, int]:
     return beat.alive, beat.last_seen_ms
 
@@ -98,5 +125,7 @@ def _read(cluster: str, fields: Mapping[bytes, bytes], server_ms: int, now_ms: i
         age_ms = max(0, server_ms - seen_ms)
         last_seen_ms = now_ms - age_ms
         name = worker.decode(errors="replace")
-        beats.append(WorkerBeat(cluster, name, age_ms < alive_ms, last_seen_ms, clock_ms - last_seen_ms))
+        beats.append(
+            WorkerBeat(cluster, name, age_ms < alive_ms, last_seen_ms, clock_ms - last_seen_ms, left=alive_ms == 0)
+        )
     return beats

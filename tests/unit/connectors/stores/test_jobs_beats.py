@@ -1,8 +1,9 @@
 import pytest
 
 from federation_core.connectors.stores import jobs_keys as keys
-from federation_core.connectors.stores.jobs_beats import ALIVE_MS, Heartbeats
+from federation_core.connectors.stores.jobs_beats import ALIVE_MS, Heartbeats, presence
 from federation_core.connectors.stores.redis import connect
+from federation_core.times import format_time
 
 DAY_MS = 86_400_000
 NOW_MS = 1_700_000_000_000
@@ -71,3 +72,23 @@ def test_workers_of_days_ago_are_forgotten(beats: Heartbeats, redis_url: str) ->
 def test_a_beat_that_cannot_be_read_is_no_beat(beats: Heartbeats, redis_url: str) -> None:
     connect(redis_url).hset(keys.beats("prod"), "w", "junk")
     assert beats.latest(("prod",), NOW_MS) == {}
+
+
+def test_it_is_known_why_and_since_when_a_cluster_has_no_worker(beats: Heartbeats, redis_url: str) -> None:
+    for cluster in ("left", "lost", "here"):
+        beats.beat((cluster,), "w", NOW_MS)
+    beats.beat(("left",), "w", NOW_MS, alive_ms=0)
+    age(redis_url, "lost", "w", ALIVE_MS + 60_000)
+    names = ("left", "lost", "never", "here")
+    found = presence(names, beats.latest(names, NOW_MS))
+    assert found == {"here"}
+    assert found.absent["left"].startswith(f"its last worker said at {format_time(NOW_MS)[:-8]}")
+    assert found.absent["lost"].startswith("its last worker was lost, last heard of at ")
+    assert found.absent["never"] == "no worker of it was seen in the last day"
+
+
+def test_one_that_left_after_another_was_lost_is_the_reason(beats: Heartbeats, redis_url: str) -> None:
+    beats.beat(("prod",), "lost", NOW_MS)
+    age(redis_url, "prod", "lost", ALIVE_MS + 60_000)
+    beats.beat(("prod",), "leaving", NOW_MS, alive_ms=0)
+    assert "leaving" in beats.latest(("prod",), NOW_MS)["prod"].why_absent

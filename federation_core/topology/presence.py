@@ -1,0 +1,31 @@
+"""Which clusters have a living worker at one moment, and why the others have none.
+
+Rule: this is a value that somebody has observed; nothing here asks anyone. It is a set of names, so wherever names
+suffice a plain set does too, which knows no reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Set
+
+
+class Presence(Set[str]):
+    """The clusters whose queue is served; `absent` says in words why each other cluster's is not, and since when."""
+
+    def __init__(self, served: Collection[str] = (), absent: Mapping[str, str] | None = None) -> None:
+        self._served = frozenset(served)
+        self.absent: Mapping[str, str] = dict(absent or {})
+
+    def __contains__(self, cluster: object) -> bool:
+        return cluster in self._served
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._served)
+
+    def __len__(self) -> int:
+        return len(self._served)
+
+
+def why_absent(cluster: str, served: Collection[str]) -> str:
+    """Say why a cluster is not among those served; empty where nothing is known."""
+    return served.absent.get(cluster, "") if isinstance(served, Presence) else ""
