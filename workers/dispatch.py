@@ -142,7 +142,7 @@ class Dispatch:
         Raises StoreUnavailable, QueryNotFound (also for another tenant's id), QueryExpired.
         """
         plan = self.jobs.job(tenant_id, query_id).plan
-        stored = self.jobs.result(tenant_id, query_id)
+        stored = self.jobs.result(tenant_id, plan.query_id)
         return None if stored is None else read_result(plan, stored)
 
     def reap(self, grace_ms: int = 500, limit: int = 100) -> int:

@@ -14,19 +14,17 @@ from typing import Any
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.jobs_beats import Heartbeats, WorkerBeat
 from federation_core.connectors.stores.jobs_cancelled import CancelledQueries
+from federation_core.connectors.stores.jobs_reading import read_jobs
 from federation_core.connectors.stores.jobs_records import (
     Job,
     JobState,
     Progress,
-    live_progress,
-    live_state,
     pack_head,
     pack_plan,
     pack_rows,
     unpack_plan,
-    unpack_rows,
 )
-from federation_core.connectors.stores.jobs_scripts import PUT_RESULT
+from federation_core.connectors.stores.jobs_scripts import KEEP, PUT_RESULT
 from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, OneWay, answering, connect
 from federation_core.errors import QueryExpired, QueryNotFound
 from federation_core.outcome import ClusterVerdict
@@ -82,6 +80,10 @@ class Jobs:
     def _put_result(self) -> Any:
         return self._redis.register_script(PUT_RESULT)
 
+    @cached_property
+    def _keep(self) -> Any:
+        return self._redis.register_script(KEEP)
+
     # The job's record
 
     def create(self, plan: Plan) -> None:
@@ -104,7 +106,7 @@ class Jobs:
 
         Raises QueryNotFound: no such job, or another tenant's. QueryExpired: its time to live is over.
         """
-        found = self._jobs(tenant_id, [query_id])
+        found = self.several(tenant_id, [query_id])
         if found:
             return found[0]
         raise self._missing(tenant_id, query_id)
@@ -113,7 +115,23 @@ class Jobs:
         """Return a tenant's jobs that are still there, the newest first."""
         with answering():
             ids = self._redis.zrevrange(keys.jobs_of(tenant_id), 0, limit - 1)
-        return self._jobs(tenant_id, [query_id.decode() for query_id in ids])
+        return self.several(tenant_id, [query_id.decode() for query_id in ids])
+
+    def several(self, tenant_id: str, ids: Sequence[str]) -> tuple[Job, ...]:
+        """Return those of a tenant's jobs that are still there, in the order asked for."""
+        with answering():
+            return read_jobs(self._redis, tenant_id, ids, self._clock())
+
+    def keep(self, tenant_id: str, query_id: str, executed_id: str, keep_ms: int) -> bool:
+        """Keep a job and its result for at least so long from now, or from its end if it still runs.
+
+        `executed_id` is the job whose result it is, `query_id` itself unless it follows another. Never shortens.
+        Returns whether the job is still there.
+        """
+        mine = [keys.job(tenant_id, query_id)] if query_id != executed_id else []
+        executed = [kind(tenant_id, executed_id) for kind in (keys.job, keys.result, keys.wake)]
+        with answering():
+            return bool(self._keep(keys=[*executed, *mine], args=[keep_ms, self._clock() + keep_ms, keys.CANCELLED_MS]))
 
     def overdue(self, now_ms: int, limit: int = 100) -> tuple[tuple[str, str], ...]:
         """Return (tenant, query id) of jobs whose deadline has passed and that nobody has settled, oldest first."""
@@ -244,37 +262,3 @@ class Jobs:
         if known:
             return QueryExpired("the result of this query is no longer kept", query_id=query_id)
         return QueryNotFound("there is no such query", query_id=query_id)
-
-    def _jobs(self, tenant_id: str, ids: Sequence[str]) -> tuple[Job, ...]:
-        with answering(), self._redis.pipeline(transaction=False) as pipe:
-            for query_id in ids:
-                pipe.hgetall(keys.job(tenant_id, query_id))
-            records = [(i, record) for i, record in zip(ids, pipe.execute(), strict=True) if b"plan" in record]
-            plans = {query_id: unpack_plan(record[b"plan"]) for query_id, record in records}
-            open_ids = [query_id for query_id, record in records if b"finished_ms" not in record]
-            for query_id in open_ids:
-                pipe.exists(keys.claim(tenant_id, query_id))
-                for shard in plans[query_id].shards:
-                    pipe.hmget(keys.part(shard.cluster_name, tenant_id, query_id), "started_ms", "head")
-            answers = iter(pipe.execute())
-        live = {query_id: self._live(plans[query_id], answers) for query_id in open_ids}
-        return tuple(self._read(tenant_id, i, plans[i], record, live.get(i)) for i, record in records)
-
-    def _live(self, plan: Plan, answers: Any) -> tuple[JobState, tuple[Progress, ...]]:
-        settling = bool(next(answers))
-        rows = [Progress.of(row) for row in plan.left_out]
-        rows += [live_progress(shard.cluster_name, next(answers), self._clock()) for shard in plan.shards]
-        progress = tuple(sorted(rows, key=lambda row: row.cluster))
-        return live_state(progress, settling), progress
-
-    @staticmethod
-    def _read(
-        tenant_id: str,
-        query_id: str,
-        plan: Plan,
-        record: dict[bytes, bytes],
-        live: tuple[JobState, tuple[Progress, ...]] | None,
-    ) -> Job:
-        state, progress = live or (JobState(record[b"state"].decode()), unpack_rows(record[b"rows"]))
-        finished = record.get(b"finished_ms")
-        return Job(query_id, tenant_id, state, plan, plan.created_ms, int(finished) if finished else None, progress)

@@ -58,7 +58,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One query on its way, or ended. `progress` has a row for every cluster of the plan, left-out ones included."""
+    """One query on its way, or ended. `progress` has a row for every cluster of the plan, left-out ones included.
+
+    `plan` is the one that is executed: that of the job it `follows`, if it has joined another's execution. `withdrawn`
+    says that its owner has cancelled it, `expires_ms` until when its result is kept, once it has one.
+    """
 
     query_id: str
     tenant_id: str
@@ -67,6 +71,9 @@ class Job:
     created_ms: int
     finished_ms: int | None
     progress: tuple[Progress, ...]
+    follows: str = ""
+    withdrawn: bool = False
+    expires_ms: int | None = None
 
 
 def pack_plan(plan: Plan) -> bytes:

@@ -12,14 +12,36 @@ from __future__ import annotations
 PUT_RESULT = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 if redis.call('HEXISTS', KEYS[1], 'finished_ms') == 1 then return 0 end
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[4])
-redis.call('HSET', KEYS[1], 'state', ARGV[2], 'finished_ms', ARGV[3], 'rows', ARGV[5])
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
+local ttl = math.max(tonumber(ARGV[4]), tonumber(redis.call('HGET', KEYS[1], 'keep_ms') or 0))
+local expires = string.format('%.0f', tonumber(ARGV[3]) + ttl)
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ttl)
+redis.call('HSET', KEYS[1], 'state', ARGV[2], 'finished_ms', ARGV[3], 'rows', ARGV[5], 'expires_ms', expires)
+redis.call('PEXPIRE', KEYS[1], ttl)
 redis.call('DEL', KEYS[3])
 redis.call('RPUSH', KEYS[3], '1')
-redis.call('PEXPIRE', KEYS[3], ARGV[4])
+redis.call('PEXPIRE', KEYS[3], ttl)
 redis.call('DEL', KEYS[4])
 redis.call('ZREM', KEYS[5], ARGV[6])
 for i = 6, #KEYS do redis.call('UNLINK', KEYS[i]) end
+return 1
+"""
+
+#: Keep a job and its result for longer: from now, or from its end where it still runs.
+#: KEYS: executed job, its result, its wake, our job if it is another  ARGV: keep_ms, expires_ms, longest_run_ms
+#: Returns 1, 0 there is no such job.
+KEEP = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local keep = tonumber(ARGV[1])
+if redis.call('HEXISTS', KEYS[1], 'finished_ms') == 0 then
+  if keep > tonumber(redis.call('HGET', KEYS[1], 'keep_ms') or 0) then redis.call('HSET', KEYS[1], 'keep_ms', keep) end
+  if KEYS[4] then redis.call('PEXPIRE', KEYS[4], math.max(redis.call('PTTL', KEYS[4]), keep + tonumber(ARGV[3]))) end
+  return 1
+end
+for i = 1, #KEYS do
+  local left = redis.call('PTTL', KEYS[i])
+  if left >= 0 and left < keep then redis.call('PEXPIRE', KEYS[i], keep) end
+end
+local expires = tonumber(redis.call('HGET', KEYS[1], 'expires_ms') or 0)
+if tonumber(ARGV[2]) > expires then redis.call('HSET', KEYS[1], 'expires_ms', ARGV[2]) end
 return 1
 """
