@@ -2,8 +2,9 @@
 
 The file named by TEST_FAULTS is read at every fetch: cluster → {"hold": true} an answer that waits until the fault
 is taken back, {"busy": true} a statement that its store's engine works on for ever, {"sleep_s": n} an answer that
-comes late, {"raise": text} a bug instead of an answer, {"exit": true} the worker dies as by kill -9,
-{"write_garbage": true} its part is nonsense.
+comes late, {"drip_s": n} one that comes in drops without end, with a look at the deadline after each, {"raise": text}
+a bug instead of an answer, {"truncate": text} an answer that says why it is cut short, {"exit": true} the worker dies
+as by kill -9, {"write_garbage": true} its part is nonsense.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,13 @@ class FaultyConnector:
         time.sleep(fault.get("sleep_s", 0))
         while fault_of(self.cluster).get("hold"):
             time.sleep(0.01)
+        while drop_s := fault.get("drip_s"):
+            time.sleep(drop_s)
+            deadline.check_clock(self.cluster)
         if "raise" in fault:
             raise RuntimeError(fault["raise"])
-        return self.real.fetch(leaf, scope, deadline)
+        fetched = self.real.fetch(leaf, scope, deadline)
+        return replace(fetched, truncated=fault.get("truncate", fetched.truncated))
 
     def inventory(self, deadline: Deadline) -> Inventory:
         return self.real.inventory(deadline)
