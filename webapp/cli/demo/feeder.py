@@ -1,6 +1,7 @@
 """The demo's feeder: a process that writes the shop's history and then what happens, until it is told to stop.
 
-Started by `appsentry demo` as one more role of the stack; nothing of the stack knows of it.
+Started by `appsentry demo` as one more role of the stack; nothing of the stack knows of it. Started again, it goes on
+behind what the stores hold.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -22,6 +24,8 @@ from webapp.cli.demo.feed import Feed
 from webapp.cli.demo.shop import Shop
 
 HISTORY_HOURS: Final = 2.0
+#: The file beside the stores that says when the shop was opened, Unix time in ms.
+ORIGIN: Final = "shop.origin"
 _LOG = logging.getLogger(__name__)
 
 
@@ -41,7 +45,7 @@ def main(folder: Path, seed: int) -> int:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     started_ms = wall_clock_ms()
-    shop = Shop(seed, started_ms - round(HISTORY_HOURS * 3_600_000) - 60_000)
+    shop = Shop(seed, _origin_ms(folder, started_ms))
     try:
         with Feed(shop, store_paths(folder), clock_ms=wall_clock_ms) as feed:
             feed.history(started_ms, HISTORY_HOURS)
@@ -52,6 +56,18 @@ def main(folder: Path, seed: int) -> int:
         _LOG.error(exc.message)
         return 1
     return 0
+
+
+def _origin_ms(folder: Path, started_ms: int) -> int:
+    """Return when the shop was opened; a feeder that is started again finds the time, so that its counters go on."""
+    file = folder / ORIGIN
+    with suppress(FileNotFoundError, ValueError):
+        return int(file.read_text())
+    origin_ms = started_ms - round(HISTORY_HOURS * 3_600_000) - 60_000
+    fresh = file.with_suffix(".new")
+    fresh.write_text(str(origin_ms))
+    fresh.replace(file)
+    return origin_ms
 
 
 if __name__ == "__main__":
