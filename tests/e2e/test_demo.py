@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -119,26 +120,58 @@ def test_two_demos_run_side_by_side_and_one_that_is_killed_leaves_nothing(demo: 
         second.close()
 
 
-def test_a_worker_that_dies_is_said_and_named_and_without_redis_all_ends(folder: Path) -> None:
+#: What a role's command line contains, and how messages call it.
+ROLES = {
+    "web": "gunicorn",
+    "cluster worker": " workers cluster ",
+    "merge worker": " workers merge ",
+    "redis": "redis-server",
+    "feeder": "demo.feeder",
+}
+
+
+def test_a_role_that_is_killed_is_started_again_and_it_is_said(folder: Path) -> None:
     running = Running("demo", folder=folder)
+
+    def pids(part: str) -> set[int]:
+        return {pid for pid, command in running.family().items() if part in command}
+
+    def answered() -> bool:
+        return run("query", RATE, "--at", "now", "--server", running.url(), folder=folder).returncode == 0
+
     try:
         running.url()
-        [worker] = [pid for pid, command in running.family().items() if " workers cluster " in command]
-        subprocess.run(["kill", "-9", str(worker)], check=True)
-        running.until(lambda: "cluster worker ended (signal SIGKILL)" in running.said())
-
-        def told() -> bool:
-            code, body, said = ask(running, folder, "query", RATE, "--at", "now", "--timeout", "1s")
-            return code == 1 and "no_worker" in said and not body.get("result")
-
-        wait_until(told, running.said)
-        [redis] = [pid for pid, command in running.family().items() if "redis-server" in command]
-        subprocess.run(["kill", "-9", str(redis)], check=True)
-        assert running.wait() == 1
-        assert "redis ended" in running.said()
+        for title, part in ROLES.items():
+            before = pids(part)
+            for pid in before:
+                os.kill(pid, signal.SIGKILL)
+            running.until(lambda title=title: f"{title} ended (signal SIGKILL) and is started again" in running.said())
+            running.until(lambda part=part, before=before: bool(pids(part) - before))
+            running.until(answered)
+        assert running.end(signal.SIGTERM) == 0
         assert running.family() == {}
     finally:
         running.close()
+
+
+def test_whoever_asks_while_the_web_role_is_dead_is_answered_by_the_next(demo: Running, folder: Path) -> None:
+    for pid in [pid for pid, command in demo.family().items() if "gunicorn" in command]:
+        os.kill(pid, signal.SIGKILL)
+    with urlopen(f"{demo.url()}/health", timeout=60) as response:
+        assert response.status == 200
+
+
+def test_the_feeder_goes_on_behind_what_it_has_written(demo: Running, folder: Path) -> None:
+    [feeder] = [pid for pid, command in demo.family().items() if "demo.feeder" in command]
+    os.kill(feeder, signal.SIGKILL)
+    demo.until(lambda: "feeder ended (signal SIGKILL) and is started again" in demo.said())
+
+    def watermark() -> int:
+        rows = ask(demo, folder, "query", RATE, "--at", "now")[1]["coverage"]["clusters"]
+        return next(int(row["watermarkMs"] or 0) for row in rows if row["cluster"] == "prod")
+
+    before = watermark()
+    wait_until(lambda: watermark() > before + 5_000, watermark)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

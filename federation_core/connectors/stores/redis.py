@@ -156,10 +156,10 @@ class EmbeddedRedis:
         """Whether the server has been started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self) -> str:
-        """Start the server, wait until it answers and return its URL; started again it has the same URL.
+    def prepare(self) -> tuple[list[str], str]:
+        """Write the configuration; return the command line and the URL, for a caller who runs the server himself.
 
-        Raises InvalidConfig: no server program, or the folder is in use. StoreUnavailable: it does not come up.
+        Raises InvalidConfig: no server program.
         """
         binary = server_binary()
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -170,13 +170,25 @@ class EmbeddedRedis:
             folder=self._folder.resolve(),
             append_only="yes" if self._append_only else "no",
         )
+        # A file that is ours alone to read: a command line shows passwords to every user.
+        file = self._folder / "redis.conf"
+        file.unlink(missing_ok=True)
+        file.touch(0o600)
+        file.write_text(config)
+        return [str(binary), str(file)], f"redis://:{self._password}@127.0.0.1:{self._port}/0"
+
+    def start(self) -> str:
+        """Start the server, wait until it answers and return its URL; started again it has the same URL.
+
+        Raises InvalidConfig: no server program, or the folder is in use. StoreUnavailable: it does not come up.
+        """
+        argv, url = self.prepare()
         lock = self._lock()
         try:
             with (self._folder / "redis.log").open("ab") as log:
-                # The configuration goes through standard input: a command line shows passwords to every user.
                 self._process = subprocess.Popen(
-                    [str(binary), "-"],
-                    stdin=subprocess.PIPE,
+                    argv,
+                    stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     pass_fds=(lock,),
@@ -185,10 +197,6 @@ class EmbeddedRedis:
         finally:
             # The server has inherited the lock and holds it as long as it lives.
             os.close(lock)
-        assert self._process.stdin is not None
-        self._process.stdin.write(config.encode())
-        self._process.stdin.close()
-        url = f"redis://:{self._password}@127.0.0.1:{self._port}/0"
         self._await_answer(url)
         return url
 

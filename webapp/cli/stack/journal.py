@@ -1,7 +1,8 @@
 """The log of the stack: what its roles write, in one file of JSON lines that says which role wrote each.
 
-Rule: the file is bounded; a line that is not JSON already (a server of others, a traceback) becomes some; errors are
-also told to whoever started the stack, each once in a while and not in a flood.
+Rule: the file is bounded, and a full disk costs lines, never a role that waits for its own to be read. A line that
+is not JSON already (a server of others, a traceback) becomes some; errors are also told to whoever started the stack,
+each once in a while and not in a flood.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +26,8 @@ _LAST_LINES: Final = 12
 _LONGEST_LINE: Final = 64_000
 #: An error that repeats is told again only after this long, in seconds.
 _SAME_AGAIN_S: Final = 30.0
+_LONGEST_NOTE: Final = 4_000
+_OURSELVES: Final = "stack"
 _LOUD: Final = frozenset({"ERROR", "CRITICAL"})
 
 Tell = Callable[[str, str], None]
@@ -44,8 +48,14 @@ class Journal:
         self._last: dict[str, deque[str]] = {}
         self._told: dict[str, float] = {}
         self._lock = threading.Lock()
+        notes, self._notes = os.pipe()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
+        self.follow(_OURSELVES, notes)
+
+    def note(self, text: str) -> None:
+        """Write a line of the stack's own; it is not told, whoever calls does that."""
+        os.write(self._notes, json.dumps(_line("WARNING", _OURSELVES, text[:_LONGEST_NOTE])).encode() + b"\n")
 
     def follow(self, role: str, pipe: int) -> None:
         """Take over the reading end of a role's output; it is closed when the role has closed its own."""
@@ -64,6 +74,7 @@ class Journal:
         """Write what is still in the pipes, then stop."""
         os.write(self._wake_write, b"x")
         self._thread.join(5)
+        os.close(self._notes)
         self._file.close()
 
     def _run(self) -> None:
@@ -108,14 +119,19 @@ class Journal:
         text = str(entry.get("message", ""))
         with self._lock:
             self._last[role].append(text)
-        self._file.write(json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-        if self._file.tell() > self._max_bytes:
-            self._file.close()
-            self.path.replace(self.path.with_name(self.path.name + ".1"))
-            self._file = self.path.open("ab", buffering=0)
+        with suppress(OSError):
+            self._append(json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
         if entry.get("level") in _LOUD and time.monotonic() - self._told.get(text, -_SAME_AGAIN_S) >= _SAME_AGAIN_S:
             self._told = {text: time.monotonic(), **dict(list(self._told.items())[:50])}
             self._tell(role, text)
+
+    def _append(self, line: bytes) -> None:
+        self._file.write(line)
+        if self._file.tell() > self._max_bytes:
+            self.path.replace(self.path.with_name(self.path.name + ".1"))
+            fresh = self.path.open("ab", buffering=0)
+            self._file.close()
+            self._file = fresh
 
 
 def _entry(role: str, line: str) -> dict[str, Any]:
@@ -127,5 +143,14 @@ def _entry(role: str, line: str) -> dict[str, Any]:
             entry = None
         if isinstance(entry, dict):
             return {"role": role, **entry}
-    now = format_time(int(time.time() * 1000))
-    return {"time": now, "level": "INFO", "logger": "", "role": role, "message": line.rstrip()}
+    return _line("INFO", role, line.rstrip())
+
+
+def _line(level: str, role: str, message: str) -> dict[str, Any]:
+    return {
+        "time": format_time(int(time.time() * 1000)),
+        "level": level,
+        "logger": "",
+        "role": role,
+        "message": message,
+    }

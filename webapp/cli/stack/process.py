@@ -8,9 +8,12 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from webapp.cli.stack.guard import Guard
 from webapp.cli.stack.journal import Journal
+
+_LAST_BREATH_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +24,6 @@ class Role:
     argv: Sequence[str]
     environ: Mapping[str, str] = field(repr=False)
     inherits: tuple[int, ...] = ()
-    #: Whether the stack can go on without it.
-    vital: bool = False
 
 
 class Process:
@@ -30,13 +31,14 @@ class Process:
 
     def __init__(self, role: Role, cwd: str, guard: Guard, journal: Journal) -> None:
         self.role = role
+        self._guard = guard
         reading, writing = os.pipe()
         try:
             self._process = subprocess.Popen(
-                list(role.argv),
+                guard.signing_in(role.argv),
                 env=dict(role.environ),
                 cwd=cwd,
-                stdin=subprocess.DEVNULL,
+                stdin=guard.door,
                 stdout=writing,
                 stderr=writing,
                 pass_fds=role.inherits,
@@ -44,7 +46,6 @@ class Process:
             )
         finally:
             os.close(writing)
-        guard.watch(self._process.pid)
         journal.follow(role.title, reading)
 
     @property
@@ -68,6 +69,11 @@ class Process:
         if self._group_lives():
             self._signal_group(signal.SIGKILL)
         self._process.wait()
+        # Whoever died with it does so a moment later; zombies that nobody collects are not waited for.
+        gone_by_s = time.monotonic() + _LAST_BREATH_S
+        while self._group_lives() and time.monotonic() < gone_by_s:
+            time.sleep(0.005)
+        self._guard.forget(self.pid)
 
     def _group_lives(self) -> bool:
         return self._signal_group(0)

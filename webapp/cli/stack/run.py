@@ -84,7 +84,7 @@ def run(wanted: Run, scratch: Scratch) -> int:
     except OSError as exc:
         raise click.ClickException(f"--log: cannot write {wanted.log}: {exc.strerror}") from None
     click.echo(wanted.greeting, err=True)
-    stack = Stack(wanted.settings, wanted.config, listener, journal, scratch.path)
+    stack = Stack(wanted.settings, wanted.config, listener, journal, scratch.path, _tell)
     with _signals(stopping):
         try:
             return _run(wanted, stack, stopping, journal)
@@ -101,7 +101,7 @@ def run(wanted: Run, scratch: Scratch) -> int:
 
 
 def _run(wanted: Run, stack: Stack, stopping: Stopping, journal: Journal) -> int:
-    stack.start(wanted.environ, wanted.companions)
+    stack.start(wanted.environ, wanted.companions, stopping.event)
     if not stack.wait_until_ready(stopping.event, wanted.also):
         return INTERRUPTED
     stopping.interrupts = True
@@ -109,7 +109,7 @@ def _run(wanted: Run, stack: Stack, stopping: Stopping, journal: Journal) -> int
     stopping.interrupts = False
     if code is not None:
         return code
-    stack.watch(stopping.event, lambda text: click.echo(text, err=True))
+    stack.watch(stopping.event)
     click.echo("Stopping …", err=True)
     return 0
 
@@ -126,6 +126,10 @@ def _signals(stopping: Stopping) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _tell(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _tell_error(role: str, text: str) -> None:

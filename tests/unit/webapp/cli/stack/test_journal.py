@@ -79,3 +79,27 @@ def wait_for(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < until_s, "did not happen within 5 s"
         time.sleep(0.01)
+
+
+def test_a_note_of_the_stack_is_a_line_and_is_not_told_again(tmp_path: Path) -> None:
+    told: list[str] = []
+    journal = Journal(tmp_path / "log", lambda role, text: told.append(text))
+    journal.note("web ended\n    its last words")
+    journal.close()
+    [line] = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert (line["role"], line["level"], line["message"]) == ("stack", "WARNING", "web ended\n    its last words")
+    assert told == []
+
+
+def test_a_full_disk_costs_lines_and_no_role_waits_for_them(tmp_path: Path) -> None:
+    full = tmp_path / "log"
+    full.symlink_to("/dev/full")
+    told: list[str] = []
+    journal = Journal(full, lambda role, text: told.append(text))
+    reading, writing = os.pipe()
+    journal.follow("web", reading)
+    # More than a pipe holds: it can all be written only if somebody reads.
+    os.write(writing, b"x" * 200_000 + b'\n{"level": "ERROR", "message": "still heard"}\n')
+    os.close(writing)
+    journal.close()
+    assert told == ["still heard"]

@@ -32,9 +32,8 @@ OWNER = """
 import subprocess, sys, time
 from webapp.cli.stack.guard import Guard
 guard = Guard()
-command = [sys.executable, "-c", sys.argv[1], *sys.argv[2:]]
-family = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE)
-guard.watch(family.pid)
+command = guard.signing_in([sys.executable, "-c", sys.argv[1], *sys.argv[2:]])
+family = subprocess.Popen(command, stdin=guard.door, start_new_session=True, stdout=subprocess.PIPE)
 print(family.pid, int(family.stdout.readline()), guard.pid, flush=True)
 time.sleep(600)
 """
@@ -110,6 +109,51 @@ def test_nothing_survives_when_the_owner_is_killed(manners: str) -> None:
     owner.stdout.close()
     for pid in pids:
         wait_for(lambda pid=pid: gone(pid))
+
+
+def test_a_process_is_known_before_it_becomes_what_it_is_to_be(tmp_path: Path) -> None:
+    """The owner dies between starting a process and anything it could do about it."""
+    born = tmp_path / "born"
+    dying = """
+import os, subprocess, sys
+from webapp.cli.stack.guard import Guard
+guard = Guard()
+command = guard.signing_in(["sleep", "600"])
+# The shell is held up before its first command, and the owner is gone meanwhile.
+held = ["/bin/sh", "-c", 'echo $$ > "$0"; sleep 0.3; exec "$@"', sys.argv[1], *command]
+subprocess.Popen(held, stdin=guard.door, start_new_session=True)
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", dying, str(born)], check=True, env=environment(os.environ))
+    wait_for(lambda: born.exists() and bool(born.read_text()))
+    child = int(born.read_text())
+    wait_for(lambda: gone(child))
+
+
+def test_a_group_that_is_forgotten_is_left_alone() -> None:
+    guard = Guard()
+    command = guard.signing_in([sys.executable, "-c", "print('up', flush=True); import time; time.sleep(600)"])
+    with subprocess.Popen(command, stdin=guard.door, stdout=subprocess.PIPE, start_new_session=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        guard.forget(other.pid)
+        guard.door.close()
+        wait_for(lambda: gone(guard.pid))
+        assert other.poll() is None
+        other.kill()
+    guard.dismiss()
+
+
+def test_a_guard_that_is_killed_is_replaced_by_one_that_knows_the_same_groups(journal: Journal, tmp_path: Path) -> None:
+    guard = Guard()
+    process, child = family(guard, journal, tmp_path)
+    assert not guard.replace_if_dead([process.pid])
+    os.kill(guard.pid, signal.SIGKILL)
+    wait_for(lambda: gone(guard.pid))
+    assert guard.replace_if_dead([process.pid])
+    guard.door.close()
+    wait_for(lambda: gone(child) and process.status() is not None)
+    guard.dismiss()
 
 
 def test_the_guard_outlives_signals_meant_for_the_terminal(guard: Guard) -> None:
