@@ -21,13 +21,14 @@ from federation_core.errors import (
     TimedOut,
     Unreachable,
 )
-from federation_core.federate import combine, fingerprint, plan, run_shard
+from federation_core.federate import combine, fingerprint, plan, run_shard, without
 from federation_core.labels import Matcher, MatchOp
 from federation_core.outcome import Partial, Result, Verdict
 from federation_core.plan import Leaf, Plan
 from federation_core.query import Deadline, Query, Requirement, TimeRange
 from federation_core.tenancy import Scope
 from federation_core.topology.presence import Presence
+from federation_core.topology.routing import throttled
 from tests.support.sample_store import MemoryConnector, as_dict, every, series
 
 NOW = 600_000
