@@ -11,6 +11,8 @@ from urllib.parse import quote, unquote
 
 #: Jobs in order of their deadline; members leave when the job is settled.
 DEADLINES = "deadlines"
+#: What every cluster may still be asked: a hash of cluster → leaves it may be asked at once, and as of when.
+RATES = "rates"
 #: The key that signs page cursors.
 SIGNING_KEY = "signing-key"
 #: Parts outlive the longest query (10 minutes) and no more: settling removes them, this is for those it missed.
@@ -80,8 +82,18 @@ def wanting(tenant_id: str, query_id: str) -> str:
     return f"wanting:{_name(tenant_id)}:{_name(query_id)}"
 
 
+def running(tenant_id: str) -> str:
+    """A tenant's running jobs: a sorted set of `member` by the time, in ms of Redis' clock, their places are free."""
+    return f"running:{_name(tenant_id)}"
+
+
+def in_flight(cluster: str, tenant_id: str = "") -> str:
+    """Shards sent to a cluster and not answered, of all tenants or of one; kept like `running`."""
+    return f"inflight:{_name(cluster)}:{_name(tenant_id)}"
+
+
 def member(tenant_id: str, query_id: str) -> str:
-    """A job as a member of `DEADLINES`."""
+    """A job as a member of `DEADLINES`, `running` and `in_flight`."""
     return f"{_name(tenant_id)}:{_name(query_id)}"
 
 
