@@ -70,6 +70,7 @@ def _conf(settings: Settings, role: Role) -> dict[str, Any]:
     queues = [cluster.queue for cluster in settings.clusters] + [MERGE_QUEUE, DISCOVERY_QUEUE]
     return {
         "broker_url": settings.redis_url,
+        "broker_transport": "workers.transport:Transport",
         "result_backend": f"workers.backend:ChordBackend+{settings.redis_url}",
         "task_serializer": "json",
         "result_serializer": "json",
