@@ -28,7 +28,8 @@ LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-has
 lock: $(VENV)/test ## Resolve the lock files anew from setup.cfg, for Python 3.11 to 3.13
 	@$(BIN)/python -m pip install -q uv
 	@$(LOCK) -o requirements.lock setup.cfg
-	@$(LOCK) --extra test -c requirements.lock -o requirements-test.lock setup.cfg
+	@$(LOCK) --extra flower -c requirements.lock -o requirements-flower.lock setup.cfg
+	@$(LOCK) --extra test -c requirements-flower.lock -o requirements-test.lock setup.cfg
 
 clean: ## Remove the virtual environment and caches
 	@rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
