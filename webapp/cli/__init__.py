@@ -33,6 +33,7 @@ COMMANDS = {
     "web": ("webapp.cli.roles", "web", "Run the HTTP API alone."),
     "worker": ("webapp.cli.roles", "worker", "Run the worker of some clusters, or the merge worker."),
     "beat": ("webapp.cli.roles", "beat", "Run the scheduler alone."),
+    "health": ("webapp.cli.health", "health", "Say whether a role of this machine is well."),
     "check": ("webapp.cli.check", "check", "Check a configuration."),
     "import": ("webapp.cli.imports", "import_telemetry", "Bring recorded telemetry into a store."),
 }
