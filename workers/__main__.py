@@ -50,6 +50,7 @@ def _cluster(options: argparse.Namespace) -> int:
         queues=[settings.cluster(name).queue for name in clusters],
         pool="threads",
         concurrency=options.concurrency or min(MOST_THREADS, THREADS_PER_CLUSTER * len(clusters)),
+        events=options.events,
     )
 
 
@@ -63,6 +64,7 @@ def _merge(options: argparse.Namespace) -> int:
         queues=[MERGE_QUEUE, DISCOVERY_QUEUE],
         pool="prefork",
         concurrency=options.concurrency or 1,
+        events=options.events,
     )
 
 
@@ -79,7 +81,7 @@ def _say_ready(**_: object) -> None:
     logging.getLogger("workers").info("ready")
 
 
-def _work(app: Celery, name: str, *, queues: list[str], pool: str, concurrency: int) -> int:
+def _work(app: Celery, name: str, *, queues: list[str], pool: str, concurrency: int, events: bool) -> int:
     worker = app.Worker(
         hostname=f"{name}@{socket.gethostname()}",
         queues=queues,
@@ -88,7 +90,9 @@ def _work(app: Celery, name: str, *, queues: list[str], pool: str, concurrency: 
         # Workers neither greet nor watch each other: our heartbeats say more and cost less.
         without_gossip=True,
         without_mingle=True,
-        without_heartbeat=True,
+        # Flower takes a worker for dead without Celery's own heartbeat, which is an event like the others.
+        without_heartbeat=not events,
+        task_events=events,
         quiet=True,
     )
     worker.start()
@@ -111,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     every.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
     pool = argparse.ArgumentParser(add_help=False)
     pool.add_argument("--concurrency", type=_positive, default=0, help="how many tasks at once")
+    pool.add_argument("--events", action="store_true", help="tell Flower of every task, at some milliseconds each")
     cluster = roles.add_parser("cluster", parents=[every, pool], help="answer shards of some clusters")
     cluster.add_argument("--clusters", default=os.environ.get("APPSENTRY_CLUSTERS", ""), help="a,b; default all")
     merge = roles.add_parser("merge", parents=[every, pool], help="combine the clusters' parts")

@@ -43,15 +43,16 @@ def web(config: str | None, host: str, port: int) -> None:
 @config_option
 @click.option("--clusters", type=Names(), metavar="a,b", help="Serve these; no other cluster's file is read.")
 @click.option("--merge", is_flag=True, help="Combine what the clusters answer.")
-def worker(config: str | None, clusters: tuple[str, ...] | None, merge: bool) -> None:
+@click.option("--events", is_flag=True, help="Tell Flower of every task; without Flower it only costs time.")
+def worker(config: str | None, clusters: tuple[str, ...] | None, merge: bool, events: bool) -> None:
     """Run the worker near some clusters, or the merge worker. Needs REDIS_URL."""
     if bool(clusters) == merge:
         raise click.UsageError("give --clusters a,b or --merge, one of them")
     place, settings = _load(config, tuple(clusters or ()))
     if merge:
-        _become(commands.merge_worker(), place)
+        _become(commands.merge_worker(events=events), place)
     names = [cluster.name for cluster in settings.clusters]
-    _become(commands.cluster_worker(names), place, APPSENTRY_CLUSTERS=",".join(names))
+    _become(commands.cluster_worker(names, events=events), place, APPSENTRY_CLUSTERS=",".join(names))
 
 
 @click.command()

@@ -23,14 +23,15 @@ def web(bind: str) -> list[str]:
     return python("gunicorn", "-c", "python:webapp.cli.gunicorn_config", "-b", bind)
 
 
-def cluster_worker(clusters: Sequence[str]) -> list[str]:
-    """Return the command line of the worker that serves the named clusters."""
-    return python("workers", "cluster", "--clusters", ",".join(clusters))
+def cluster_worker(clusters: Sequence[str], *, events: bool = False) -> list[str]:
+    """Return the command line of the worker that serves the named clusters; `events` tells Flower what it does."""
+    return python("workers", "cluster", "--clusters", ",".join(clusters), *(["--events"] if events else []))
 
 
-def merge_worker(*, with_beat: bool = False) -> list[str]:
+def merge_worker(*, with_beat: bool = False, events: bool = False) -> list[str]:
     """Return the command line of the worker that combines; `with_beat` has it run the schedule too."""
-    return python("workers", "merge", *(["--with-beat"] if with_beat else []))
+    given = {"--with-beat": with_beat, "--events": events}
+    return python("workers", "merge", *(option for option, on in given.items() if on))
 
 
 def beat() -> list[str]:
