@@ -7,14 +7,16 @@ still sees a gap.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
 from federation_core.outcome import Coverage, Result
 from federation_core.plan import Plan
+from webapp import cursors
 from webapp.errors import problem
+from webapp.events import Snapshot, Watches, stream
 from webapp.schemas.answers import coverage_json, job_json, progress_coverage, result_json
 
 if TYPE_CHECKING:
@@ -56,6 +58,42 @@ def job_answer(job: Job, status: int = 200) -> Response:
         response.add_etag()
         response.make_conditional(request.environ)
     return with_ledger(response, job.query_id, progress_coverage(job.progress))
+
+
+def paged_answer(result: Result, plan: Plan, elapsed_ms: int, page: cursors.Page, key: cursors.Key) -> Response:
+    """Return one page of a result that did not fail, with the way to the next."""
+    body = result_json(result, plan, elapsed_ms)
+    following = cursors.cut(body, page)
+    if following is not None:
+        body["cursor"] = cursors.write_cursor(following, plan.query.tenant_id, result.query_id, key)
+    response = json_answer(body)
+    if following is not None:
+        target = f"/api/v1/queries/{result.query_id}/result?cursor={body['cursor']}"
+        response.headers["Link"] = f'<{target}>; rel="next"'
+    return with_ledger(response, result.query_id, result.coverage)
+
+
+def event_answer(
+    watches: Watches, job: Job, seen_id: str, *, overdue_in_s: float, end_it: Callable[[], Any]
+) -> Response:
+    """Return a job's events after the one that was seen; 204 where that was the last, which stops an EventSource.
+
+    Raises QuotaExceeded: this process has as many listeners as it serves.
+    """
+    now = Snapshot.of(job)
+    if now.final and now.id == seen_id:
+        return Response(status=204)
+    response = Response(mimetype="text/event-stream")
+    # A HEAD request gets these headers and no stream: nobody would ever end its listening.
+    if request.method == "GET":
+        watch = watches.listen(job)
+        response.response = stream(watch, seen_id, overdue_in_s, end_it)
+        response.call_on_close(lambda: watches.leave(job))
+    response.headers["Cache-Control"] = "no-store"
+    # A proxy that collects an answer before it passes it on would show every event at the end.
+    response.headers["X-Accel-Buffering"] = "no"
+    response.headers["X-Query-Id"] = job.query_id
+    return response
 
 
 def with_ledger(response: Response, query_id: str, coverage: Coverage) -> Response:

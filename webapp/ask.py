@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flask import current_app
 
 from federation_core import federate
 from federation_core.config import Settings
+from federation_core.connectors.stores.idempotency import IdempotencyKeys
+from federation_core.connectors.stores.signing_key import SigningKey
 from federation_core.errors import QueryNotFound
 from federation_core.outcome import Result
 from federation_core.plan import Plan
 from federation_core.query import Query
 from federation_core.structured_logging import bound
 from federation_core.tenancy import Scope
+from webapp.events import Watches
 from webapp.query_ids import is_query_id, new_query_id
 from webapp.request_log import note
 
@@ -33,6 +37,15 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """A question on its way: the id of its own job, and the plan that is executed for it, maybe an earlier one's."""
+
+    query_id: str
+    plan: Plan
+    created_ms: int
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """What it takes to ask: the settings, the way to the workers, and a clock in ms."""
 
@@ -40,56 +53,76 @@ class Pipeline:
     dispatch: Dispatch
     clock: Callable[[], int]
 
-    def plan(self, query: Query, scope: Scope) -> Plan:
+    @cached_property
+    def idempotency(self) -> IdempotencyKeys:
+        """Which job an idempotency key stands for."""
+        return IdempotencyKeys(self.settings.redis_url)
+
+    @cached_property
+    def signing_key(self) -> SigningKey:
+        """What page cursors are signed with."""
+        return SigningKey(self.settings.redis_url)
+
+    @cached_property
+    def watches(self) -> Watches:
+        """The jobs that somebody listens to."""
+        return Watches(self.dispatch.jobs.several)
+
+    def new_id(self) -> str:
+        """Return the id of a query that is asked now."""
+        return new_query_id(self.settings.region, self.clock())
+
+    def plan(self, query: Query, scope: Scope, query_id: str = "") -> Plan:
         """Plan a query and run nothing.
 
         Raises what `federate.plan` raises, and StoreUnavailable.
         """
-        now_ms = self.clock()
-        query_id = new_query_id(self.settings.region, now_ms)
         return federate.plan(
             query,
             scope,
             self.settings.clusters,
-            query_id=query_id,
+            query_id=query_id or self.new_id(),
             served=self.dispatch.served(),
-            now_ms=now_ms,
+            now_ms=self.clock(),
         )
 
-    def submit(self, query: Query, scope: Scope) -> Plan:
-        """Plan a query and send it to its clusters.
+    def submit(self, query: Query, scope: Scope, query_id: str = "") -> Accepted:
+        """Plan a query and send it to its clusters, or join the same question that is in flight.
 
         Raises what `plan` raises, and BrokerUnavailable.
         """
-        plan = self.plan(query, scope)
+        plan = self.plan(query, scope, query_id)
         with bound(query_id=plan.query_id):
-            self.dispatch.submit(plan)
+            executed = self.dispatch.share(plan)
             _log.info(
                 "query submitted",
                 extra={
                     "signal": query.signal,
                     "clusters": [shard.cluster_name for shard in plan.shards],
                     "left_out": [row.cluster for row in plan.left_out],
+                    **({"follows": executed.query_id} if executed.query_id != plan.query_id else {}),
                 },
             )
         note(query_id=plan.query_id)
-        return plan
+        return Accepted(plan.query_id, executed, plan.created_ms)
 
-    def answer(self, query: Query, scope: Scope) -> tuple[Plan, Result]:
+    def answer(self, query: Query, scope: Scope) -> tuple[Accepted, Result]:
         """Submit a query and wait for its result, which is there at its deadline at the latest."""
-        plan = self.submit(query, scope)
-        result = self.wait(plan)
+        accepted = self.submit(query, scope)
+        result = self.wait(accepted)
         while result is None:
             # The wait and the deadline are measured by different clocks, which may differ by a moment.
-            result = self.wait(plan)
-        return plan, result
+            result = self.wait(accepted)
+        return accepted, result
 
-    def wait(self, plan: Plan, wait_ms: int | None = None) -> Result | None:
+    def wait(self, asked: Accepted | Job, wait_ms: int | None = None) -> Result | None:
         """Wait for a query's result, at most `wait_ms`; None if it is not there by then."""
-        with bound(query_id=plan.query_id):
+        with bound(query_id=asked.query_id):
             if wait_ms is not None and wait_ms <= 0:
-                return self._stored(plan)
-            return self.dispatch.wait(plan, wait_ms)
+                result = self._stored(asked.plan)
+            else:
+                result = self.dispatch.wait(asked.plan, wait_ms)
+        return None if result is None else replace(result, query_id=asked.query_id)
 
     def job(self, scope: Scope, query_id: str) -> Job:
         """Return one of the caller's own jobs.

@@ -148,12 +148,13 @@ class Operations(flask_smorest.Blueprint):  # type: ignore[misc]
         headers: Mapping[str, str] | None = None,
         ledger: bool = False,
         public: bool = False,
+        streams: str = "",
     ) -> Callable[[View], View]:
         """Declare a route: its view gets the validated body or parameters, if it has some, after the path's parts.
 
         `answers` and `faults` are status → words (and schema); `headers` are request headers → words; `ledger` says
-        that answers belong to a query and carry its coverage. The first line of the view's docstring is the
-        operation's summary, the rest its description.
+        that answers belong to a query and carry its coverage; `streams` says which events a 200 streams. The first
+        line of the view's docstring is the operation's summary, the rest its description.
         """
 
         def declare(view: View) -> View:
@@ -166,6 +167,9 @@ class Operations(flask_smorest.Blueprint):  # type: ignore[misc]
             for status, (words, schema) in answers.items():
                 shown = _LEDGER if ledger else None
                 wrapped = self.response(status, schema, description=words, headers=shown)(wrapped)
+            if streams:
+                text = {"type": "string"}
+                wrapped = self.response(200, text, content_type="text/event-stream", description=streams)(wrapped)
             if body:
                 wrapped = self.arguments(body, location="json")(wrapped)
             if parameters:

@@ -1,4 +1,4 @@
-"""`/api/v1/queries`: submit a query as a job, list jobs, look at one, collect its result, read its plan.
+"""`/api/v1/queries`: submit a query as a job, list jobs, look at one, listen to it, collect, keep and cancel it.
 
 Rule: a job belongs to its tenant. Another tenant's id answers exactly as one that never was.
 """
@@ -8,22 +8,28 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response, request
-from werkzeug.exceptions import NotImplemented as NotBuilt
 
+from federation_core.errors import QueryCanceled, QueryNotFound
+from federation_core.outcome import Result
 from federation_core.query import Query
-from webapp.answers import POLL_AFTER_S, job_answer, json_answer, result_answer, with_ledger
+from webapp import cursors, idempotency
+from webapp.answers import POLL_AFTER_S, event_answer, job_answer, json_answer, paged_answer, result_answer, with_ledger
 from webapp.api.operations import Operations
 from webapp.ask import pipeline
 from webapp.auth import scope
 from webapp.prefer import read_preference
 from webapp.schemas.answers import job_json, progress_coverage
 from webapp.schemas.documents import JobDocument, JobsDocument, PlanDocument
-from webapp.schemas.queries import query_from
-from webapp.schemas.requests import Listing, Submission
+from webapp.schemas.queries import keep_ms, query_from
+from webapp.schemas.requests import Keeping, Listing, Paging, Submission
 from webapp.schemas.signal_documents import Answer
 
 blueprint = Operations("queries", __name__, url_prefix="/api/v1", description="Queries as jobs")
 _PREFER = {"Prefer": "wait=N holds for the answer up to N seconds; respond-async answers at once (RFC 7240)"}
+_ONCE = {
+    "Idempotency-Key": 'the same key and body again is the same job: "8e03978e", at most 255 characters'
+    " (draft-ietf-httpapi-idempotency-key-header-07)"
+}
 _NOT_RUN = {422: "the query is not supported, or asks for too much"}
 _OUTCOMES = {**_NOT_RUN, 410: "the result is no longer kept", 404: "no such query, or another tenant's"}
 
@@ -33,25 +39,28 @@ _OUTCOMES = {**_NOT_RUN, 410: "the result is no longer kept", 404: "no such quer
     "/queries",
     body=Submission,
     answers={202: ("the job", JobDocument), 200: ("the answer, if it came within the wait", Answer)},
-    faults=_NOT_RUN,
-    headers=_PREFER,
+    faults={
+        409: "the first request with this Idempotency-Key is still being accepted",
+        422: f"{_NOT_RUN[422]}; or the Idempotency-Key came before with another body",
+        429: "the tenant runs too many queries; `Retry-After` says when to try again",
+    },
+    headers=_PREFER | _ONCE,
     ledger=True,
 )
 def submit(body: dict[str, Any]) -> Response:
     """Submit a query
 
-    Answers 202 with the job's address, or 200 with the answer if `Prefer: wait=N` is given and it comes in time.
+    Answers 202 with the job's address, or 200 with the answer if `Prefer: wait=N` is given and it comes in time. The
+    same question of the same scope that is in flight is joined: the job is its own, the execution is shared.
     """
-    if "Idempotency-Key" in request.headers:
-        # Taking the header and not keeping its promise would run a query twice for someone who relies on it.
-        raise NotBuilt("Idempotency-Key is not supported yet; send the request without it")
     asking, preference = pipeline(), _preference()
-    plan = asking.submit(_query(body), scope())
-    result = asking.wait(plan, preference.wait_ms) if preference.wait_ms else None
+    query, key = _query(body), idempotency.read_key(request.headers.get(idempotency.HEADER))
+    accepted = idempotency.submit_once(asking, query, scope(), key, body) if key else asking.submit(query, scope())
+    result = asking.wait(accepted, preference.wait_ms) if preference.wait_ms else None
     if result is not None:
-        response = result_answer(result, plan, asking.clock() - plan.created_ms)
+        response = result_answer(result, accepted.plan, asking.clock() - accepted.created_ms)
     else:
-        response = job_answer(asking.job(scope(), plan.query_id), 202)
+        response = job_answer(asking.job(scope(), accepted.query_id), 202)
     if preference.applied:
         response.headers["Preference-Applied"] = preference.applied
     return response
@@ -89,26 +98,100 @@ def read_job(query_id: str) -> Response:
 
 
 @blueprint.operation(
+    "DELETE",
+    "/queries/<query_id>",
+    answers={202: ("the job, which is cancelled", JobDocument), 200: ("the job, which had ended before", JobDocument)},
+    faults=_OUTCOMES,
+    ledger=True,
+)
+def cancel(query_id: str) -> Response:
+    """Cancel a query
+
+    Its clusters stop working on it within a second, unless another query has joined it. Cancelling again does no harm.
+    """
+    asking = pipeline()
+    cancelled = asking.dispatch.withdraw(scope().tenant_id, asking.job(scope(), query_id).query_id)
+    return job_answer(asking.job(scope(), query_id), 202 if cancelled else 200)
+
+
+@blueprint.operation(
+    "GET",
+    "/queries/<query_id>/events",
+    answers={204: ("the event seen was the last", None)},
+    streams="server-sent events: `progress` while it runs, `end` as the last; the data of each is the job",
+    faults={**_OUTCOMES, 429: "this web process has as many listeners as it serves"},
+    headers={"Last-Event-ID": "the id of the newest event that was seen; the stream goes on after it"},
+)
+def listen(query_id: str) -> Response:
+    """Listen to a query
+
+    Every event is the whole state of the job, so nothing is lost with a connection. The stream ends with the job.
+    """
+    asking = pipeline()
+    job = asking.job(scope(), query_id)
+    return event_answer(
+        asking.watches,
+        job,
+        request.headers.get("Last-Event-ID", ""),
+        overdue_in_s=max(0, job.plan.deadline_ms - asking.clock()) / 1000,
+        end_it=lambda: asking.wait(job, 0),
+    )
+
+
+@blueprint.operation(
+    "POST",
+    "/queries/<query_id>/extend",
+    body=Keeping,
+    answers={200: ("the job, with `expiresMs`", JobDocument)},
+    faults=_OUTCOMES,
+    ledger=True,
+)
+def extend(body: dict[str, Any], query_id: str) -> Response:
+    """Keep a query's result for longer
+
+    From now on, or from its end if it still runs; never shorter than before.
+    """
+    asking = pipeline()
+    job = asking.job(scope(), query_id)
+    longest_from_ms = asking.clock() if job.state.final else job.plan.deadline_ms
+    wanted_ms = keep_ms(body["keep"], job.created_ms, longest_from_ms)
+    if not asking.dispatch.jobs.keep(scope().tenant_id, query_id, job.plan.query_id, wanted_ms):
+        raise QueryNotFound("there is no such query", query_id=query_id)
+    return job_answer(asking.job(scope(), query_id))
+
+
+@blueprint.operation(
     "GET",
     "/queries/<query_id>/result",
-    answers={200: ("the answer", Answer), 202: ("the job, which still runs", JobDocument)},
-    faults=_OUTCOMES,
+    parameters=Paging,
+    answers={200: ("the answer, or a page of it", Answer), 202: ("the job, which still runs", JobDocument)},
+    faults={**_OUTCOMES, 499: "the query was cancelled"},
     headers=_PREFER,
     ledger=True,
 )
-def read_result(query_id: str) -> Response:
+def read_result(parameters: dict[str, Any], query_id: str) -> Response:
     """Collect a query's answer
 
-    Answers 202 with the job while it runs; `Prefer: wait=N` holds for it. A failed query answers with its problem.
+    Answers 202 with the job while it runs; `Prefer: wait=N` holds for it. A failed query answers with its problem. With
+    `limit` the rows come in pages, each with the `cursor` of the next, also as `Link: rel="next"`.
     """
     asking, preference = pipeline(), _preference()
     job = asking.job(scope(), query_id)
-    result = asking.wait(job.plan, preference.wait_ms)
+    page = _page(parameters, query_id)
+    if job.withdrawn:
+        error = QueryCanceled("the query was cancelled", query_id=query_id)
+        result: Result | None = Result(query_id, "failed", progress_coverage(job.progress), error=error)
+    else:
+        result = asking.wait(job, preference.wait_ms)
     if result is None:
         response = job_answer(asking.job(scope(), query_id), 202)
         response.headers["Retry-After"] = str(POLL_AFTER_S)
     else:
-        response = result_answer(result, job.plan, (job.finished_ms or asking.clock()) - job.created_ms)
+        elapsed_ms = (job.finished_ms or asking.clock()) - job.created_ms
+        if page is None or result.error is not None:
+            response = result_answer(result, job.plan, elapsed_ms)
+        else:
+            response = paged_answer(result, job.plan, elapsed_ms, page, asking.signing_key.current)
     if preference.applied:
         response.headers["Preference-Applied"] = preference.applied
     return response
@@ -120,7 +203,17 @@ def read_result(query_id: str) -> Response:
 def explain_sent(query_id: str) -> Response:
     """Read the plan of a query that was submitted"""
     job = pipeline().job(scope(), query_id)
-    return with_ledger(json_answer(job.plan.explain()), query_id, progress_coverage(job.progress))
+    plan = {**job.plan.explain(), "queryId": query_id}
+    return with_ledger(json_answer(plan), query_id, progress_coverage(job.progress))
+
+
+def _page(parameters: dict[str, Any], query_id: str) -> cursors.Page | None:
+    """Return the page that is asked for; None for everything at once. A limit beside a cursor changes the size."""
+    size: int | None = parameters.get("limit")
+    if "cursor" not in parameters:
+        return cursors.Page(0, size) if size else None
+    page = cursors.read_cursor(parameters["cursor"], scope().tenant_id, query_id, pipeline().signing_key.current)
+    return cursors.Page(page.first, size or page.size)
 
 
 def _query(body: dict[str, Any]) -> Query:

@@ -94,8 +94,8 @@ def search_logs(body: dict[str, Any]) -> Response:
 def _answer(fields: dict[str, Any], signal: str, text: str) -> Response:
     asking = pipeline()
     query = query_from(fields, signal, text, scope().tenant_id, asking.settings, asking.clock())
-    plan, result = asking.answer(query, scope())
-    return result_answer(result, plan, asking.clock() - plan.created_ms)
+    accepted, result = asking.answer(query, scope())
+    return result_answer(result, accepted.plan, asking.clock() - accepted.created_ms)
 
 
 def _traces_text(fields: dict[str, Any]) -> str:

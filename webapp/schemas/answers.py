@@ -25,6 +25,7 @@ _UNDECIDED = frozenset({"queued", "running"})
 def result_json(result: Result, plan: Plan, elapsed_ms: int) -> dict[str, Any]:
     """Return a result that did not fail: the payload's members and ours beside them."""
     return {
+        "cursor": None,
         **kind_named(plan.query.signal).to_json(result.payload, plan.query),
         "queryId": result.query_id,
         "signal": plan.query.signal,
@@ -75,6 +76,8 @@ def job_json(job: Job) -> dict[str, Any]:
         "createdMs": job.created_ms,
         "deadlineMs": job.plan.deadline_ms,
         "finishedMs": job.finished_ms,
+        "expiresMs": job.expires_ms,
+        "follows": job.follows or None,
         "percent": 100 if job.state.final else percent(job.progress),
         "progress": [
             {
@@ -91,6 +94,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "links": {
             "self": f"/api/v1/queries/{job.query_id}",
             "result": f"/api/v1/queries/{job.query_id}/result",
+            "events": f"/api/v1/queries/{job.query_id}/events",
             "explain": f"/api/v1/queries/{job.query_id}/explain",
         },
     }

@@ -106,6 +106,7 @@ class Links(Schema):
 
     self = Str(required=True)
     result = Str(required=True)
+    events = Str(required=True)
     explain = Str(required=True)
 
 
@@ -128,6 +129,8 @@ class JobDocument(Schema):
     createdMs = Int(required=True)
     deadlineMs = Int(required=True)
     finishedMs = nullable("integer", "when it ended")
+    expiresMs = nullable("integer", "until when its result is kept, once it has one")
+    follows = nullable("string", "the query whose execution it shares, if another asked the same just before")
     percent = Int(required=True, metadata=described("of the clusters asked; 100 once there is a result"))
     progress = List(Nested(ProgressRow), required=True)
     links = Nested(Links, required=True)

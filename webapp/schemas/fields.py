@@ -54,9 +54,10 @@ class Instant(fields.Field[str]):
 class Duration(fields.Field[str]):
     """A duration as PromQL writes it, or seconds; kept as its text."""
 
-    def __init__(self, description: str, example: str = "30s") -> None:
+    def __init__(self, description: str, example: str = "30s", **kwargs: Any) -> None:
         super().__init__(
-            metadata={"type": ["string", "number"], "description": f"{description} ({_DURATION})", "example": example}
+            metadata={"type": ["string", "number"], "description": f"{description} ({_DURATION})", "example": example},
+            **kwargs,
         )
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:

@@ -15,6 +15,8 @@ from federation_core.times import format_duration, parse_duration_ms, parse_time
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
+#: The longest that any result is kept after its query was submitted.
+LONGEST_KEPT_MS = _DAY_MS
 #: The default step divides the range by this and is a multiple of the step that metrics derived from spans have.
 _DEFAULT_STEPS = 250
 _STEP_MS = 15_000
@@ -41,6 +43,23 @@ def query_from(fields: Fields, signal: str, text: str, tenant_id: str, settings:
         requirement=Requirement.parse(fields.get("require", "best_effort")),
         timeout_ms=_timeout_ms(fields, settings),
     )
+
+
+def keep_ms(text: str, created_ms: int, from_ms: int) -> int:
+    """Read how long a result shall be kept from `from_ms` on, for a query that was submitted at `created_ms`.
+
+    Raises InvalidRequest: it is no duration, or beyond the longest that any result is kept.
+    """
+    wanted_ms, longest_ms = parse_duration_ms(text, "keep"), max(0, created_ms + LONGEST_KEPT_MS - from_ms)
+    if not 0 < wanted_ms <= longest_ms:
+        raise InvalidRequest(
+            f"keep: {text} is out of range",
+            field="keep",
+            got=text,
+            expected=f"more than 0 and at most {format_duration(longest_ms // 1000 * 1000)}: a result is kept until"
+            f" {format_duration(LONGEST_KEPT_MS)} after its query was submitted, and no longer",
+        )
+    return wanted_ms
 
 
 def _require_meaning(fields: Fields, signal: str) -> None:

@@ -133,3 +133,18 @@ class Listing(_Strict):
     """Parameters of the list of queries."""
 
     limit = WholeNumber("at most so many, newest first", 1, MAX_LISTED, as_text=True, load_default=50)
+
+
+class Paging(_Strict):
+    """Which rows of a result."""
+
+    limit = WholeNumber(
+        "rows per page; without it and without cursor everything comes at once", 1, MAX_ENTRIES, as_text=True
+    )
+    cursor = Text("the `cursor` of the page before")
+
+
+class Keeping(_Strict):
+    """How long a result is kept."""
+
+    keep = Duration("for so long from now; until a day after the query was submitted at most", "2h", required=True)

@@ -20,6 +20,7 @@ class Answer(Schema):
     coverage = Nested(CoverageDocument, required=True)
     warnings = List(Str(), required=True)
     elapsedMs = Int(required=True)
+    cursor = nullable("string", "opens the next page of a result that is read in pages; null on the last and without")
 
 
 class MetricsAnswer(Answer):
@@ -100,4 +101,3 @@ class LogsAnswer(Answer):
     """Log lines of all clusters in one order."""
 
     entries = List(Nested(EntryDocument), required=True)
-    cursor = nullable("string", "where the next page begins")

@@ -6,7 +6,7 @@ a job ends when somebody waits for it, unless it is held.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from federation_core.connectors import Connector, Fetched, Inventory
@@ -84,6 +84,8 @@ class InProcess:
     expired: set[str] = field(default_factory=set)
     plans: dict[tuple[str, str], Plan] = field(default_factory=dict)
     results: dict[tuple[str, str], Result] = field(default_factory=dict)
+    withdrawn: set[str] = field(default_factory=set)
+    kept_ms: dict[str, int] = field(default_factory=dict)
     waits_ms: list[int | None] = field(default_factory=list)
 
     @property
@@ -99,10 +101,26 @@ class InProcess:
             raise self.broken
         return frozenset(self.served_clusters)
 
-    def submit(self, plan: Plan) -> None:
+    def share(self, plan: Plan) -> Plan:
         self.plans[plan.query.tenant_id, plan.query_id] = plan
         if not plan.shards:
             self.settle(plan.query.tenant_id, plan.query_id)
+        return plan
+
+    def withdraw(self, tenant_id: str, query_id: str) -> bool:
+        if (tenant_id, query_id) in self.results or query_id in self.withdrawn:
+            return query_id in self.withdrawn
+        self.withdrawn.add(query_id)
+        return True
+
+    def keep(self, tenant_id: str, query_id: str, executed_id: str, keep_ms: int) -> bool:
+        self.kept_ms[query_id] = keep_ms
+        return True
+
+    def several(self, tenant_id: str, ids: Sequence[str]) -> tuple[Job, ...]:
+        if self.broken:
+            raise self.broken
+        return tuple(self._job(tenant_id, i) for i in ids if (tenant_id, i) in self.plans and i not in self.expired)
 
     def wait(self, plan: Plan, wait_ms: int | None = None) -> Result | None:
         self.waits_ms.append(wait_ms)
@@ -142,6 +160,9 @@ class InProcess:
             return Job(query_id, tenant_id, JobState(result.status), plan, plan.created_ms, plan.created_ms + 40, rows)
         waiting = [Progress(shard.cluster_name, "running", 7) for shard in plan.shards]
         rows = tuple(sorted((*waiting, *(Progress.of(row) for row in plan.left_out)), key=lambda row: row.cluster))
+        if query_id in self.withdrawn:
+            now_ms = self.clock()
+            return Job(query_id, tenant_id, JobState.CANCELLED, plan, plan.created_ms, now_ms, rows, withdrawn=True)
         return Job(query_id, tenant_id, JobState.RUNNING, plan, plan.created_ms, None, rows)
 
     def _combined(self, plan: Plan) -> Result:

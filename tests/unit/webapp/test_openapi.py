@@ -33,6 +33,9 @@ def test_the_document_is_openapi_3_1_and_has_every_native_route(document: dict[s
         "get /api/v1/queries/{query_id}",
         "get /api/v1/queries/{query_id}/result",
         "get /api/v1/queries/{query_id}/explain",
+        "delete /api/v1/queries/{query_id}",
+        "get /api/v1/queries/{query_id}/events",
+        "post /api/v1/queries/{query_id}/extend",
         "post /api/v1/metrics/query",
         "get /api/v1/traces",
         "get /api/v1/traces/{trace_id}",
@@ -55,7 +58,7 @@ def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any
 
 def test_every_operation_has_a_summary_and_says_whether_it_wants_a_token(document: dict[str, Any]) -> None:
     for path, item in document["paths"].items():
-        for method in item.keys() & {"get", "post"}:
+        for method in item.keys() & {"get", "post", "delete"}:
             assert item[method]["summary"]
             assert item[method]["security"] == ([{"bearer": []}] if path.startswith("/api/v1") else [{}])
 
@@ -110,6 +113,21 @@ def test_the_answers_about_a_job_are_what_the_document_says(client: FlaskClient,
         mismatches(document, "get", where + "/result", client.get(where + "/result", headers={"Prefer": "wait=1"}))
         == []
     )
+
+
+def test_the_answers_that_change_a_job_are_what_the_document_says(
+    client: FlaskClient, federation: InProcess, document: dict[str, Any]
+) -> None:
+    federation.held = True
+    where = client.post("/api/v1/queries", json={"signal": "metrics", "query": "up"}).headers["Location"]
+    extended = client.post(where + "/extend", json={"keep": "2h"})
+    assert mismatches(document, "post", where + "/extend", extended) == []
+    assert mismatches(document, "post", where + "/extend", client.post(where + "/extend", json={"keep": "9d"})) == []
+    assert mismatches(document, "delete", where, client.delete(where)) == []
+    assert mismatches(document, "get", where + "/result", client.get(where + "/result")) == []
+    stream = client.get(where + "/events")
+    declared = document["paths"]["/api/v1/queries/{query_id}/events"]["get"]["responses"]["200"]["content"]
+    assert list(declared) == [stream.mimetype] == ["text/event-stream"]
 
 
 def test_a_drifting_answer_would_be_noticed(client: FlaskClient, document: dict[str, Any]) -> None:

@@ -182,19 +182,6 @@ def test_the_plan_of_a_submitted_query_can_be_read(client: FlaskClient) -> None:
     assert plan.headers["X-Federation-Coverage"] == "0/3;missing=app-prod,prod,stage"
 
 
-def test_an_idempotency_key_is_refused_rather_than_ignored(client: FlaskClient, federation: InProcess) -> None:
-    response = client.post("/api/v1/queries", json=METRICS, headers={"Idempotency-Key": "a"})
-    assert (response.status_code, response.content_type) == (501, "application/problem+json")
-    assert federation.plans == {}
-
-
-@pytest.mark.parametrize(("method", "rest", "status"), [("DELETE", "", 405), ("GET", "/events", 404)])
-def test_what_is_not_built_yet_is_a_clean_problem(client: FlaskClient, method: str, rest: str, status: int) -> None:
-    response = client.open(submit(client).headers["Location"] + rest, method=method)
-    assert (response.status_code, response.json["status"]) == (status, status)
-    assert response.content_type == "application/problem+json"
-
-
 def test_a_submission_keeps_what_was_asked(client: FlaskClient, federation: InProcess) -> None:
     body = {
         "signal": "logs",
@@ -212,3 +199,55 @@ def test_a_submission_keeps_what_was_asked(client: FlaskClient, federation: InPr
     assert (query.time_range.start_ms, query.time_range.end_ms) == (NOW_MS - 7_200_000, NOW_MS - 60_000)
     assert (query.clusters, str(query.requirement), query.limit) == (("prod",), "critical:prod", 7)
     assert (query.direction, query.timeout_ms, query.tenant_id) == ("forward", 60_000, "local")
+
+
+def test_a_cancelled_query_answers_499_and_cancelling_again_does_no_harm(
+    client: FlaskClient, federation: InProcess
+) -> None:
+    federation.held = True
+    where = submit(client).headers["Location"]
+    cancelled = client.delete(where)
+    assert (cancelled.status_code, cancelled.json["state"], cancelled.json["percent"]) == (202, "cancelled", 100)
+    assert client.delete(where).json["state"] == client.get(where).json["state"] == "cancelled"
+    result = client.get(where + "/result")
+    assert (result.status_code, result.json["type"]) == (499, "/api/problems/query-canceled")
+    assert result.json["queryId"] == where.rpartition("/")[2]
+    assert result.headers["X-Federation-Coverage"] == "0/3;missing=app-prod,prod,stage"
+
+
+def test_cancelling_what_has_ended_shows_how_it_ended(client: FlaskClient) -> None:
+    where = f"/api/v1/queries/{submit(client, Prefer='wait=1').json['queryId']}"
+    answer = client.delete(where)
+    assert (answer.status_code, answer.json["state"]) == (200, "complete")
+    assert client.get(where + "/result").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["delete", "get"])
+def test_an_unknown_job_cannot_be_cancelled_or_listened_to(client: FlaskClient, method: str) -> None:
+    where = "/api/v1/queries/q-local-00000000000000000000000000"
+    answer = client.open(where + ("/events" if method == "get" else ""), method=method)
+    assert (answer.status_code, answer.json["type"]) == (404, "/api/problems/query-not-found")
+
+
+class TestKeeping:
+    """`POST …/extend`."""
+
+    def test_a_result_is_kept_for_longer(self, client: FlaskClient, federation: InProcess) -> None:
+        where = submit(client).headers["Location"]
+        assert client.post(where + "/extend", json={"keep": "2h"}).status_code == 200
+        assert federation.kept_ms == {where.rpartition("/")[2]: 7_200_000}
+
+    @pytest.mark.parametrize("keep", ["0s", "23h59m45s", "2d"])
+    def test_beyond_a_day_after_submission_is_refused_with_what_is_possible(
+        self, client: FlaskClient, federation: InProcess, keep: str
+    ) -> None:
+        """The job may run for 30 s, and is kept from its end on."""
+        where = submit(client).headers["Location"]
+        (error,) = client.post(where + "/extend", json={"keep": keep}).json["errors"]
+        assert (error["field"], error["got"]) == ("keep", keep)
+        assert "at most 23h59m30s" in error["expected"]
+        assert federation.kept_ms == {}
+
+    def test_without_a_duration_it_says_which_field_is_missing(self, client: FlaskClient) -> None:
+        answer = client.post(submit(client).headers["Location"] + "/extend", json={})
+        assert (answer.status_code, answer.json["errors"][0]["field"]) == (400, "keep")
