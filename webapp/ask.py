@@ -89,10 +89,11 @@ class Pipeline:
     def submit(self, query: Query, scope: Scope, query_id: str = "") -> Accepted:
         """Plan a query and send it to its clusters, or join the same question that is in flight.
 
-        Raises what `plan` raises, and BrokerUnavailable.
+        Raises what `plan` raises, QuotaExceeded, CoverageTooLow (too few clusters take a shard now), BrokerUnavailable.
         """
         plan = self.plan(query, scope, query_id)
         with bound(query_id=plan.query_id):
+            plan = self.dispatch.admit(plan, scope.limits)
             executed = self.dispatch.share(plan)
             _log.info(
                 "query submitted",

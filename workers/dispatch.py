@@ -7,22 +7,34 @@ same time (the chord's callback, the waiter at the deadline, the reaper): one re
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
 from celery import chord, group
 from kombu.exceptions import KombuError
 
+from federation_core import federate
 from federation_core.config import Settings
+from federation_core.connectors.stores.admission import Admission
 from federation_core.connectors.stores.flights import Flights
 from federation_core.connectors.stores.jobs import Jobs, JobState, wall_clock_ms
 from federation_core.connectors.stores.jobs_beats import presence
 from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, answering
-from federation_core.errors import BrokerUnavailable, QueryExpired, QueryNotFound, StoreUnavailable
+from federation_core.errors import (
+    BrokerUnavailable,
+    CoverageTooLow,
+    QueryExpired,
+    QueryNotFound,
+    QuotaExceeded,
+    StoreUnavailable,
+)
 from federation_core.outcome import Result
 from federation_core.plan import Plan, Shard
+from federation_core.tenancy import Limits
 from federation_core.topology.presence import Presence
 from workers.app import AGGREGATE, MERGE_QUEUE, QUERY_CLUSTER, make_celery
 from workers.batching import BatchingCelery
@@ -30,6 +42,7 @@ from workers.settle import cancel, read_result, settle
 
 #: A sending that fails later than this has met silence, not a closed connection.
 _AT_ONCE_S = 0.5
+_log = logging.getLogger(__name__)
 
 
 class Dispatch:
@@ -47,6 +60,8 @@ class Dispatch:
         self.jobs = Jobs(settings.redis_url, settings.result_ttl_ms, clock, answer_s=answer_s)
         #: Who joins whose execution.
         self.flights = Flights(settings.redis_url, settings.result_ttl_ms, clock, answer_s=answer_s)
+        #: The places for jobs and shards.
+        self.admission = Admission(settings, answer_s=answer_s)
         self._settings = settings
         self._clock = clock
         self._given = celery
@@ -62,6 +77,28 @@ class Dispatch:
         """
         names = [cluster.name for cluster in self._settings.clusters]
         return presence(names, self.jobs.beats.latest(names, self._clock()))
+
+    def admit(self, plan: Plan, limits: Limits) -> Plan:
+        """Take a place for a plan's job and for its shards; return it without the clusters that take none now.
+
+        Whoever submits the plan need not give the places back; whoever does not, releases them.
+
+        Raises QuotaExceeded: the tenant runs as many jobs as it may. CoverageTooLow: without the clusters that take
+        no shard the answer cannot be what the query requires. StoreUnavailable.
+        """
+        try:
+            refusing = self.admission.admit(plan, limits)
+            if not refusing:
+                return plan
+            _log.info("clusters take no shard now", extra={"refused": {row.cluster: row.reason for row in refusing}})
+            return federate.without(plan, refusing)
+        except QuotaExceeded as exc:
+            _log.info("a query was refused", extra={"why": exc.message})
+            raise
+        except CoverageTooLow as exc:
+            _log.info("a query was refused", extra={"why": exc.message})
+            self._release(plan)
+            raise
 
     def submit(self, plan: Plan) -> None:
         """Write the job and send one task per shard; a plan that asks no cluster is settled at once.
@@ -81,6 +118,8 @@ class Dispatch:
         self.jobs.create(plan)
         leader = self.flights.enter(plan) if plan.shards else plan.query_id
         if leader != plan.query_id:
+            # Nothing is sent for a job that follows another one.
+            self._release(plan)
             return self.jobs.job(plan.query.tenant_id, leader).plan
         self._start(plan)
         return plan
@@ -157,10 +196,19 @@ class Dispatch:
         return ended
 
     def _start(self, plan: Plan) -> None:
-        if plan.shards:
-            self._send(plan)
-        else:
+        if not plan.shards:
             self.settle(plan.query.tenant_id, plan.query_id)
+            return
+        try:
+            self._send(plan)
+        except BrokerUnavailable:
+            self._release(plan)
+            raise
+
+    def _release(self, plan: Plan) -> None:
+        """Give places back; where that fails they end by themselves."""
+        with suppress(StoreUnavailable):
+            self.admission.release(plan)
 
     def _send(self, plan: Plan) -> None:
         """Send the chord: a header task per shard on its cluster's queue, and the callback on `merge`.

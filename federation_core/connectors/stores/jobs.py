@@ -152,11 +152,16 @@ class Jobs:
         self._one_way.send(("HSET", part, "started_ms", self._clock()), ("PEXPIRE", part, keys.PART_TTL_MS))
 
     def put_part(self, tenant_id: str, query_id: str, cluster: str, data: bytes, verdict: ClusterVerdict) -> None:
-        """Store a cluster's part and its verdict in one round trip; a second writing replaces the first."""
-        part = keys.part(cluster, tenant_id, query_id)
+        """Store a cluster's part and its verdict, and give back its place, in one round trip.
+
+        A second writing replaces the first.
+        """
+        part, member = keys.part(cluster, tenant_id, query_id), keys.member(tenant_id, query_id)
         with answering(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(part, mapping={"head": pack_head(verdict), "data": data})
             pipe.pexpire(part, keys.PART_TTL_MS)
+            pipe.zrem(keys.in_flight(cluster), member)
+            pipe.zrem(keys.in_flight(cluster, tenant_id), member)
             pipe.execute()
 
     def parts(self, tenant_id: str, query_id: str, clusters: Iterable[str]) -> dict[str, bytes]:
@@ -197,13 +202,16 @@ class Jobs:
         state: JobState,
         rows: Sequence[ClusterVerdict] = (),
     ) -> bool:
-        """End a job: store its result unless there is one, remove its parts, wake every waiter.
+        """End a job: store its result unless there is one, remove its parts, give back its places, wake every waiter.
 
         `rows` is the ledger, shown as the job's progress from now on. Returns whether this result is the one.
 
         Raises QueryNotFound: there is no such job.
         """
-        parts = [keys.part(row.cluster, tenant_id, query_id) for row in rows]
+        of_clusters = []
+        for row in rows:
+            of_clusters += [keys.part(row.cluster, tenant_id, query_id)]
+            of_clusters += [keys.in_flight(row.cluster), keys.in_flight(row.cluster, tenant_id)]
         with answering():
             stored = self._put_result(
                 keys=[
@@ -212,7 +220,8 @@ class Jobs:
                     keys.wake(tenant_id, query_id),
                     keys.claim(tenant_id, query_id),
                     keys.DEADLINES,
-                    *parts,
+                    keys.running(tenant_id),
+                    *of_clusters,
                 ],
                 args=[
                     data,

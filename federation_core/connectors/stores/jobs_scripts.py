@@ -6,8 +6,9 @@ answer makes the client send it again.
 
 from __future__ import annotations
 
-#: Store the result if there is none, end the job, and wake every waiter.
-#: KEYS: job, result, wake, claim, deadlines, part…  ARGV: data, state, finished_ms, ttl_ms, rows, member
+#: Store the result if there is none, end the job, give back its places, and wake every waiter.
+#: KEYS: job, result, wake, claim, deadlines, the tenant's running jobs, for each cluster: its part, its shards in
+#: flight, the tenant's of them  ARGV: data, state, finished_ms, ttl_ms, rows, member
 #: Returns 1 stored, 0 there was a result already, -1 there is no such job.
 PUT_RESULT = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
@@ -22,7 +23,12 @@ redis.call('RPUSH', KEYS[3], '1')
 redis.call('PEXPIRE', KEYS[3], ttl)
 redis.call('DEL', KEYS[4])
 redis.call('ZREM', KEYS[5], ARGV[6])
-for i = 6, #KEYS do redis.call('UNLINK', KEYS[i]) end
+redis.call('ZREM', KEYS[6], ARGV[6])
+for i = 7, #KEYS, 3 do
+  redis.call('UNLINK', KEYS[i])
+  redis.call('ZREM', KEYS[i + 1], ARGV[6])
+  redis.call('ZREM', KEYS[i + 2], ARGV[6])
+end
 return 1
 """
 

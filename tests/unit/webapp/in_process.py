@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from federation_core.connectors import Connector, Fetched, Inventory
 from federation_core.connectors.stores.jobs import Job, JobState, Progress, WorkerBeat
 from federation_core.errors import FederationError, QueryExpired, QueryNotFound
-from federation_core.federate import combine, run_shard
-from federation_core.outcome import Result
+from federation_core.federate import combine, run_shard, without
+from federation_core.outcome import ClusterVerdict, Result
 from federation_core.plan import Leaf, Plan
 from federation_core.query import Deadline
 from federation_core.signals.traces.language import parse
 from federation_core.signals.traces.match import span_matches
 from federation_core.signals.traces.payload import FoundTraces, Span, TracePart
-from federation_core.tenancy import Scope
+from federation_core.tenancy import Limits, Scope
 
 
 class Clock:
@@ -71,7 +71,7 @@ class InProcess:
     """Dispatch and jobs at once.
 
     `held` queries stay without a result, the next `late` waits come back without one, and `broken` is raised by
-    whatever is asked.
+    whatever is asked. Admission raises `refused`, and `refusing` clusters take no shard.
     """
 
     stores: Mapping[tuple[str, str], Connector]
@@ -81,6 +81,8 @@ class InProcess:
     held: bool = False
     late: int = 0
     broken: FederationError | Exception | None = None
+    refused: FederationError | None = None
+    refusing: tuple[ClusterVerdict, ...] = ()
     expired: set[str] = field(default_factory=set)
     plans: dict[tuple[str, str], Plan] = field(default_factory=dict)
     results: dict[tuple[str, str], Result] = field(default_factory=dict)
@@ -100,6 +102,11 @@ class InProcess:
         if self.broken:
             raise self.broken
         return frozenset(self.served_clusters)
+
+    def admit(self, plan: Plan, limits: Limits) -> Plan:
+        if self.refused:
+            raise self.refused
+        return without(plan, self.refusing) if self.refusing else plan
 
     def share(self, plan: Plan) -> Plan:
         self.plans[plan.query.tenant_id, plan.query_id] = plan

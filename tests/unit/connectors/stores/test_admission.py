@@ -13,9 +13,10 @@ from federation_core.config import Backend, Cluster, RateLimit, Settings
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.admission import LEASE_MARGIN_MS, Admission
 from federation_core.connectors.stores.admission_script import LEND_AFTER_MS
+from federation_core.connectors.stores.jobs import Jobs, JobState
 from federation_core.connectors.stores.redis import connect
 from federation_core.errors import QuotaExceeded, Rejected, StoreUnavailable
-from federation_core.outcome import Verdict
+from federation_core.outcome import ClusterVerdict, Verdict
 from federation_core.plan import Plan
 from federation_core.tenancy import Limits
 from federation_core.topology.shares import shares
@@ -197,6 +198,19 @@ def test_release_gives_back_every_place(redis_url: str) -> None:
     plan, _ = places.ask("q1")
     places.admission.release(plan)
     assert places.redis.keys() == [keys.RATES.encode()]
+
+
+def test_a_part_gives_back_its_cluster_s_place_and_a_result_all_others(redis_url: str) -> None:
+    places, jobs = Places(redis_url, cluster("prod"), cluster("dev")), Jobs(redis_url)
+    plan, _ = places.ask("q1")
+    jobs.create(plan)
+    jobs.put_part("acme", "q1", "prod", b"data", ClusterVerdict("prod", Verdict.OK))
+    assert (places.in_flight("prod"), places.in_flight("dev")) == (0, 1)
+    assert places.redis.zcard(keys.running("acme")) == 1
+    rows = [ClusterVerdict(name, Verdict.TIMED_OUT, "late") for name in places.names]
+    jobs.put_result("acme", "q1", b"result", JobState.PARTIAL, rows)
+    left = places.redis.keys("inflight:*") + places.redis.keys("running:*")
+    assert left == []
 
 
 def test_a_tenant_s_name_cannot_name_another_key(redis_url: str) -> None:
