@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from federation_core.errors import InvalidRequest, QueryNotFound, StillAccepting, StoreUnavailable
+from federation_core.errors import InvalidRequest, QueryExpired, QueryNotFound, StillAccepting, StoreUnavailable
 from federation_core.query import Query
 from federation_core.tenancy import Scope
 from webapp.ask import Accepted, Pipeline
@@ -57,7 +57,8 @@ def submit_once(asking: Pipeline, query: Query, scope: Scope, key: str, body: Ma
     if taken.query_id != query_id:
         try:
             job = asking.job(scope, taken.query_id)
-        except QueryNotFound:
+        except (QueryNotFound, QueryExpired):
+            # It may also be written between our two looks at it, which then takes it for one that was and is gone.
             if taken.accepted:
                 raise
             raise StillAccepting("the first request with this key is still being accepted", key=key) from None
