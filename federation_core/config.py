@@ -117,6 +117,8 @@ class Settings:
     default_timeout_ms: int = 30_000
     max_timeout_ms: int = 600_000
     result_ttl_ms: int = 3_600_000
+    #: The most one cluster's part, or one result, may be when it is encoded.
+    max_result_bytes: int = 64 * 1024 * 1024
     max_running_jobs: int = MAX_RUNNING_JOBS
     max_shards_in_flight: int = MAX_SHARDS_IN_FLIGHT
     log_level: str = "INFO"

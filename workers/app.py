@@ -29,8 +29,10 @@ SCHEDULER = "celery.beat:Scheduler"
 #: How often the reaper looks for jobs whose deadline has passed.
 REAP_EVERY_S = 1.0
 
-#: A message is redelivered when its worker has been silent for this long.
-_VISIBILITY_TIMEOUT_S = 60
+#: A message is redelivered when it has been unacknowledged for this long. That is longer than any query runs (600 s):
+#: sooner, a long shard would be run a second time beside itself. What a lost worker held is not waited for, because
+#: its query ends at its deadline without it.
+_VISIBILITY_TIMEOUT_S = 660
 _CONNECT_TIMEOUT_S = 2
 #: The web tier must say within seconds that the broker is down; a worker has time.
 _ANSWER_TIMEOUT_S = {"web": 2, "cluster": 30, "merge": 30, "beat": 5}
@@ -99,6 +101,8 @@ def _conf(settings: Settings, role: Role) -> dict[str, Any]:
         "broker_connection_timeout": _CONNECT_TIMEOUT_S,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # A Redis without room in memory or on its disk refuses what a worker sends; without this, that ends the worker.
+        "broker_channel_error_retry": True,
         "task_publish_retry_policy": {
             "max_retries": _PUBLISH_RETRIES[role],
             "interval_start": 0,

@@ -38,7 +38,8 @@ from federation_core.tenancy import Limits
 from federation_core.topology.presence import Presence
 from workers.app import AGGREGATE, MERGE_QUEUE, QUERY_CLUSTER, make_celery
 from workers.batching import BatchingCelery
-from workers.settle import cancel, read_result, settle
+from workers.deliveries import LOST_TOO_OFTEN
+from workers.settle import cancel, give_up, read_result, settle
 
 #: A sending that fails later than this has met silence, not a closed connection.
 _AT_ONCE_S = 0.5
@@ -147,7 +148,18 @@ class Dispatch:
 
         Raises StoreUnavailable, QueryNotFound, QueryExpired.
         """
-        return settle(self.jobs, tenant_id, query_id, self.served, self._clock)
+        return settle(
+            self.jobs, tenant_id, query_id, self.served, self._clock, max_bytes=self._settings.max_result_bytes
+        )
+
+    def settle_again(self, tenant_id: str, query_id: str) -> Result:
+        """Settle in a task that was delivered again; the second time, end the job without combining once more.
+
+        Raises StoreUnavailable, QueryNotFound, QueryExpired.
+        """
+        if self.jobs.begun_again(tenant_id, query_id) >= LOST_TOO_OFTEN:
+            give_up(self.jobs, self.jobs.job(tenant_id, query_id).plan)
+        return self.settle(tenant_id, query_id)
 
     def cancel(self, tenant_id: str, query_id: str) -> None:
         """End a job as cancelled, unless it has ended, and have its clusters' workers stop.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from celery import Task
+
 from federation_core.config import Settings
 from federation_core.connectors.stores.jobs import wall_clock_ms
 from federation_core.connectors.stores.redis import WORKER_ANSWER_TIMEOUT_S
@@ -16,6 +18,7 @@ from federation_core.errors import FederationError
 from federation_core.structured_logging import bound
 from workers.app import AGGREGATE, QUERY_CLUSTER, REAP
 from workers.batching import BatchingCelery
+from workers.deliveries import redelivered
 from workers.dispatch import Dispatch
 from workers.shard_runner import ShardRunner
 
@@ -28,17 +31,18 @@ def register(app: BatchingCelery, settings: Settings, serving: frozenset[str]) -
     dispatch = Dispatch(settings, celery=app, answer_s=WORKER_ANSWER_TIMEOUT_S)
     runner = ShardRunner(settings, serving, dispatch.jobs, wall_clock_ms)
 
-    @app.task(name=QUERY_CLUSTER, shared=False)  # type: ignore[untyped-decorator]
-    def query_cluster(shard: str) -> str:
+    @app.task(name=QUERY_CLUSTER, shared=False, bind=True)  # type: ignore[untyped-decorator]
+    def query_cluster(task: Task, shard: str) -> str:
         """Answer one cluster's shard; the part rests in Redis, only the cluster's name is returned."""
-        return runner.run(shard)
+        return runner.run(shard, redelivered=redelivered(task))
 
-    @app.task(name=AGGREGATE, shared=False)  # type: ignore[untyped-decorator]
-    def aggregate(answered: list[Any], tenant_id: str, query_id: str) -> None:
+    @app.task(name=AGGREGATE, shared=False, bind=True)  # type: ignore[untyped-decorator]
+    def aggregate(task: Task, answered: list[Any], tenant_id: str, query_id: str) -> None:
         """Settle a query whose header tasks have all returned; what they returned is not believed."""
         with bound(query_id=query_id):
             try:
-                result = dispatch.settle(tenant_id, query_id)
+                settle = dispatch.settle_again if redelivered(task) else dispatch.settle
+                result = settle(tenant_id, query_id)
             except FederationError as exc:
                 _log.warning("a query could not be settled", extra={"error": type(exc).__name__, "why": exc.message})
             except Exception:

@@ -13,8 +13,17 @@ from dataclasses import replace
 from federation_core import federate
 from federation_core.connectors.stores.jobs import Jobs, JobState
 from federation_core.connectors.stores.jobs_keys import CLAIM_MS
-from federation_core.connectors.stores.sealed import seal, unseal
-from federation_core.errors import ClusterError, FederationError, InternalError, Malformed, QueryCanceled, QueryExpired
+from federation_core.connectors.stores.sealed import MAX_BYTES, seal, unseal
+from federation_core.errors import (
+    ClusterError,
+    FederationError,
+    InternalError,
+    Malformed,
+    QueryCanceled,
+    QueryExpired,
+    QueryTooLarge,
+    TooLarge,
+)
 from federation_core.outcome import Coverage, Partial, Result
 from federation_core.plan import Plan
 from federation_core.signals import SignalKind, kind_named
@@ -24,21 +33,34 @@ Served = Callable[[], Collection[str]]
 _log = logging.getLogger(__name__)
 
 
-def settle(jobs: Jobs, tenant_id: str, query_id: str, served: Served, clock: Callable[[], int]) -> Result:
+def settle(
+    jobs: Jobs,
+    tenant_id: str,
+    query_id: str,
+    served: Served,
+    clock: Callable[[], int],
+    max_bytes: int = MAX_BYTES,
+) -> Result:
     """End a job with what is there and return the result that is stored, whoever stored it.
 
-    While another one is settling, wait for its result, but only as long as its claim holds.
+    While another one is settling, wait for its result, but only as long as its claim holds. Parts that are there when
+    the job has ended came late: they are counted and removed. A result above `max_bytes` becomes one that says so.
 
     Raises QueryNotFound, QueryExpired, StoreUnavailable.
     """
     ours, plan, stored = jobs.claim(tenant_id, query_id)
     if plan is None:
+        plan = jobs.job(tenant_id, query_id).plan
+        jobs.drop_late_parts(tenant_id, query_id, [shard.cluster_name for shard in plan.shards])
         return _stored(jobs, tenant_id, query_id, stored)
     if not ours and jobs.wait(tenant_id, query_id, CLAIM_MS / 1000):
         return _stored(jobs, tenant_id, query_id, jobs.result(tenant_id, query_id))
     result = _combine(jobs, plan, served, clock)
     kind = kind_named(plan.query.signal)
     try:
+        data = seal(encode_result(result, kind.encode), max_bytes)
+    except TooLarge as exc:
+        result = _too_large(result, exc)
         data = seal(encode_result(result, kind.encode))
     except Exception as exc:
         _log.exception("the result cannot be encoded")
@@ -56,8 +78,21 @@ def cancel(jobs: Jobs, plan: Plan) -> bool:
 
     Raises QueryNotFound, StoreUnavailable.
     """
+    error = QueryCanceled("the query was cancelled", query_id=plan.query_id)
+    return _end_without_merging(jobs, plan, error, JobState.CANCELLED)
+
+
+def give_up(jobs: Jobs, plan: Plan) -> bool:
+    """End a job whose merging was begun and lost too often, without trying again; return whether this ended it.
+
+    Raises QueryNotFound, StoreUnavailable.
+    """
+    error = InternalError("its merge worker was lost twice while combining the parts", error_id=plan.query_id)
+    return _end_without_merging(jobs, plan, error, JobState.FAILED)
+
+
+def _end_without_merging(jobs: Jobs, plan: Plan, error: FederationError, state: JobState) -> bool:
     tenant_id, query_id = plan.query.tenant_id, plan.query_id
-    error = QueryCanceled("the query was cancelled", query_id=query_id)
     kind = kind_named(plan.query.signal)
     parts = jobs.parts(tenant_id, query_id, [shard.cluster_name for shard in plan.shards])
     partials = {name: _open(plan, kind, name, data) for name, data in parts.items()}
@@ -67,7 +102,7 @@ def cancel(jobs: Jobs, plan: Plan) -> bool:
     coverage = federate.coverage_of(plan, partials, ())
     result = Result(query_id, "failed", coverage, error=error, warnings=coverage.warnings())
     data = seal(encode_result(result, kind.encode))
-    return jobs.put_result(tenant_id, query_id, data, JobState.CANCELLED, coverage.clusters)
+    return jobs.put_result(tenant_id, query_id, data, state, coverage.clusters)
 
 
 def read_result(plan: Plan, stored: bytes) -> Result:
@@ -101,6 +136,17 @@ def _combine(jobs: Jobs, plan: Plan, served: Served, clock: Callable[[], int]) -
         _log.exception("combining failed")
         result = _failed(plan, federate.coverage_of(plan, partials, living), exc)
     return replace(result, merge_ms=clock() - started_ms)
+
+
+def _too_large(result: Result, exc: TooLarge) -> Result:
+    error = QueryTooLarge(
+        f"the answer has {exc.asked} bytes, above {exc.allowed}: ask for a shorter time, a wider step, fewer series or"
+        " a smaller limit",
+        limit="result bytes",
+        asked=exc.asked,
+        allowed=exc.allowed,
+    )
+    return Result(result.query_id, "failed", result.coverage, error=error, warnings=result.coverage.warnings())
 
 
 def _failed(plan: Plan, coverage: Coverage, exc: Exception) -> Result:

@@ -19,14 +19,21 @@ from federation_core.config import Settings
 from federation_core.connectors import Connector
 from federation_core.connectors.stores.jobs import Jobs
 from federation_core.connectors.stores.sealed import seal
-from federation_core.errors import ClusterError, FederationError, InternalError, StoreUnavailable, Unreachable
+from federation_core.errors import ClusterError, FederationError, InternalError, StoreUnavailable, TooLarge, Unreachable
 from federation_core.outcome import Partial, Verdict
 from federation_core.plan import Shard
+from federation_core.query import Deadline
 from federation_core.signals import kind_named
 from federation_core.structured_logging import bound
 from federation_core.wire import encode_partial
 from workers.cancelling import Cancelling
+from workers.deliveries import LOST_TOO_OFTEN
+from workers.one_per_shard import OnePerShard
 
+#: How long after its deadline a shard that does not end keeps its second delivery waiting.
+_AFTER_DEADLINE_S = 1.0
+#: A shard that begins up to this long after its deadline is still answered, with that.
+_NEAR_MS = 5_000
 _log = logging.getLogger(__name__)
 
 
@@ -42,11 +49,14 @@ class ShardRunner:
         self._clock = clock
         self._connectors: dict[tuple[str, str], Connector] = {}
         self._opening = Lock()
+        self._alone = OnePerShard()
 
-    def run(self, text: str) -> str:
+    def run(self, text: str, *, redelivered: bool = False) -> str:
         """Run the shard in a message and write its part; return the cluster's name, or "" for no shard of ours.
 
-        Never raises: an error would make Celery's chord drop the other clusters' answers.
+        A shard that is running in this process already is waited for and not run twice. One whose `redelivered`
+        message has lost its worker twice is answered with that. Never raises: an error would make Celery's chord drop
+        the other clusters' answers.
         """
         try:
             shard = Shard.from_wire(json.loads(text))
@@ -58,11 +68,32 @@ class ShardRunner:
                 # Writing a part for a cluster that is not ours would let a stray message forge its verdict.
                 _log.error("a shard of a cluster that this worker does not serve was refused")
                 return ""
-            try:
-                self._run(shard)
-            except Exception:
-                _log.exception("the part could not be written")
+            # A chord's callback may come when the second delivery returns, so that must not be before the first.
+            longest_s = Deadline(shard.deadline_ms).remaining_s(self._clock()) + _AFTER_DEADLINE_S
+            with self._alone.running((shard.scope.tenant_id, shard.query_id, shard.cluster_name), longest_s) as first:
+                if first:
+                    self._begin(shard, redelivered)
             return shard.cluster_name
+
+    def _begin(self, shard: Shard, redelivered: bool) -> None:
+        try:
+            if redelivered and self._lost_too_often(shard):
+                error = Unreachable("its worker was lost twice while answering", cluster=shard.cluster_name)
+                self._write(shard, _failed(shard, error))
+            elif self._clock() < shard.deadline_ms + _NEAR_MS:
+                self._run(shard)
+            else:
+                # The query has ended; a part would only rest until it expires.
+                _log.info("a shard was dropped: it began long after its deadline")
+        except Exception:
+            _log.exception("the part could not be written")
+
+    def _lost_too_often(self, shard: Shard) -> bool:
+        try:
+            begun = self._jobs.begun_again(shard.scope.tenant_id, shard.query_id, shard.cluster_name)
+        except StoreUnavailable:
+            return False
+        return begun >= LOST_TOO_OFTEN
 
     def _run(self, shard: Shard) -> None:
         with self.cancelling.running(shard.scope.tenant_id, shard.query_id) as cancellation:
@@ -81,7 +112,14 @@ class ShardRunner:
             # The job has its result; a part would only rest until it expires.
             _log.info("a shard was stopped: its query is cancelled", extra={"elapsed_ms": partial.elapsed_ms})
             return
+        self._write(shard, partial)
+
+    def _write(self, shard: Shard, partial: Partial) -> None:
         try:
+            data = self._encode(shard, partial)
+        except TooLarge as exc:
+            said = f"its answer has {exc.asked} bytes, above {exc.allowed}"
+            partial = _failed(shard, TooLarge(said, **{**exc.details, "cluster": shard.cluster_name}))
             data = self._encode(shard, partial)
         except Exception as exc:
             _log.exception("the payload could not be encoded")
@@ -89,7 +127,7 @@ class ShardRunner:
             data = self._encode(shard, partial)
         row = partial.verdict()
         row = replace(row, stats=replace(row.stats, bytes=len(data)))
-        self._jobs.put_part(tenant_id, shard.query_id, shard.cluster_name, data, row)
+        self._jobs.put_part(shard.scope.tenant_id, shard.query_id, shard.cluster_name, data, row)
         if isinstance(partial.error, InternalError):
             _log.error("a shard failed", exc_info=partial.error)
         # The ledger holds every row; the log needs those that somebody will ask about.
@@ -125,7 +163,7 @@ class ShardRunner:
             return self._connectors[key]
 
     def _encode(self, shard: Shard, partial: Partial) -> bytes:
-        return seal(encode_partial(partial, kind_named(shard.signal).encode))
+        return seal(encode_partial(partial, kind_named(shard.signal).encode), self._settings.max_result_bytes)
 
 
 def _failed(shard: Shard, error: FederationError) -> Partial:

@@ -17,25 +17,25 @@ from kombu.transport import redis
 _log = logging.getLogger(__name__)
 
 
-class Channel(redis.Channel):  # type: ignore[misc]
+class Channel(redis.Channel):
     """A channel that throws away what is not JSON."""
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
-            return super()._brpop_read(**options)
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
         except (ValueError, RecursionError) as exc:
             _log.error("a message that cannot be parsed was thrown away", extra={"error": repr(exc)[:200]})
             raise Empty from exc
 
 
-class Transport(redis.Transport):  # type: ignore[misc]
+class Transport(redis.Transport):
     """A transport that throws away what is JSON and no message of a task."""
 
     Channel = Channel
 
     def _deliver(self, message: Any, queue: str) -> None:
         try:
-            super()._deliver(message, queue)
+            super()._deliver(message, queue)  # type: ignore[no-untyped-call]
         except Exception as exc:
             # The transport counts KeyError among what is wrong with a connection; here a message lacks something.
             if isinstance(exc, (*self.connection_errors, *self.channel_errors)) and not isinstance(exc, KeyError):

@@ -91,11 +91,11 @@ def fetch_metrics(reader: SegmentReader, leaf: Leaf, limits: Limits, check: Call
     return _fetch_metrics(reader, leaf, limits, check)
 
 
-def seal(data: bytes) -> bytes:
+def seal(data: bytes, max_bytes: int) -> bytes:
     """Seal a part, unless its cluster writes garbage."""
     faults = json.loads(Path(os.environ["TEST_FAULTS"]).read_text())
     written_by = [name for name, fault in faults.items() if fault.get("write_garbage") and name.encode() in data]
-    return b"not a part" if written_by else _seal(data)
+    return b"not a part" if written_by else _seal(data, max_bytes)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from federation_core.connectors.stores.jobs_records import (
     pack_rows,
     unpack_plan,
 )
-from federation_core.connectors.stores.jobs_scripts import KEEP, PUT_RESULT
+from federation_core.connectors.stores.jobs_scripts import DROP_LATE_PARTS, KEEP, PUT_RESULT
 from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, OneWay, answering, connect
 from federation_core.errors import QueryExpired, QueryNotFound
 from federation_core.outcome import ClusterVerdict
@@ -79,6 +79,10 @@ class Jobs:
     @cached_property
     def _put_result(self) -> Any:
         return self._redis.register_script(PUT_RESULT)
+
+    @cached_property
+    def _drop_late_parts(self) -> Any:
+        return self._redis.register_script(DROP_LATE_PARTS)
 
     @cached_property
     def _keep(self) -> Any:
@@ -173,6 +177,15 @@ class Jobs:
             found = pipe.execute()
         return {name: data for name, data in zip(names, found, strict=True) if data is not None}
 
+    def begun_again(self, tenant_id: str, query_id: str, cluster: str = "") -> int:
+        """Count that a redelivered task is begun, a cluster's or the merging; return how often that has been."""
+        counter = keys.deliveries(cluster, tenant_id, query_id)
+        with answering(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.incr(counter)
+            pipe.pexpire(counter, keys.PART_TTL_MS)
+            count: int = pipe.execute()[0]
+        return count
+
     # Settling
 
     def claim(self, tenant_id: str, query_id: str) -> tuple[bool, Plan | None, bytes | None]:
@@ -235,6 +248,12 @@ class Jobs:
         if stored < 0:
             raise QueryNotFound("there is no such query", query_id=query_id)
         return bool(stored)
+
+    def drop_late_parts(self, tenant_id: str, query_id: str, clusters: Iterable[str]) -> int:
+        """Remove the parts that came after the result and count them in the job; return how many these were."""
+        parts = [keys.part(cluster, tenant_id, query_id) for cluster in clusters]
+        with answering():
+            return int(self._drop_late_parts(keys=[keys.job(tenant_id, query_id), *parts]))
 
     def result(self, tenant_id: str, query_id: str) -> bytes | None:
         """Return the stored result, or None where there is none (yet, or any longer, or for this tenant)."""

@@ -53,6 +53,11 @@ def part(cluster: str, tenant_id: str, query_id: str) -> str:
     return f"part:{_name(cluster)}:{_name(tenant_id)}:{_name(query_id)}"
 
 
+def deliveries(cluster: str, tenant_id: str, query_id: str) -> str:
+    """How often a task of a query was begun again; `cluster` is empty for the merging."""
+    return f"delivered:{_name(cluster)}:{_name(tenant_id)}:{_name(query_id)}"
+
+
 def jobs_of(tenant_id: str) -> str:
     """A tenant's jobs in order of their creation."""
     return f"jobs:{_name(tenant_id)}"

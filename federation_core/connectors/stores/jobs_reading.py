@@ -61,15 +61,24 @@ def _own(query_id: str, record: _Record, jobs: Mapping[str, Job]) -> Job | None:
 def _executed(redis: Any, tenant_id: str, records: Mapping[str, _Record], now_ms: int) -> Iterator[Job]:
     own = {query_id: record for query_id, record in records.items() if b"follows" not in record}
     plans = {query_id: unpack_plan(record[b"plan"]) for query_id, record in own.items()}
+    ended = [query_id for query_id, record in own.items() if b"finished_ms" in record]
     open_ids = [query_id for query_id, record in own.items() if b"finished_ms" not in record]
     with redis.pipeline(transaction=False) as pipe:
         for query_id in open_ids:
             pipe.exists(keys.claim(tenant_id, query_id))
             for shard in plans[query_id].shards:
                 pipe.hmget(keys.part(shard.cluster_name, tenant_id, query_id), "started_ms", "head")
+        for query_id in ended:
+            for shard in plans[query_id].shards:
+                pipe.hexists(keys.part(shard.cluster_name, tenant_id, query_id), "data")
         answers = iter(pipe.execute())
     live = {query_id: _live(plans[query_id], answers, now_ms) for query_id in open_ids}
-    return (_job(tenant_id, query_id, plans[query_id], record, live.get(query_id)) for query_id, record in own.items())
+    # Counted in the record are those that were removed since; the others rest where they were written.
+    late = {query_id: sum(next(answers) for _ in plans[query_id].shards) for query_id in ended}
+    return (
+        _job(tenant_id, query_id, plans[query_id], record, live.get(query_id), late.get(query_id, 0))
+        for query_id, record in own.items()
+    )
 
 
 def _live(plan: Plan, answers: Iterator[Any], now_ms: int) -> tuple[JobState, tuple[Progress, ...]]:
@@ -86,6 +95,7 @@ def _job(
     plan: Plan,
     record: _Record,
     live: tuple[JobState, tuple[Progress, ...]] | None,
+    late_parts: int,
 ) -> Job:
     state, progress = live or (JobState(record[b"state"].decode()), unpack_rows(record[b"rows"]))
     finished, expires = record.get(b"finished_ms"), record.get(b"expires_ms")
@@ -98,4 +108,5 @@ def _job(
         int(finished) if finished else None,
         progress,
         expires_ms=int(expires) if expires else None,
+        late_parts=late_parts + int(record.get(b"late_parts", 0)),
     )

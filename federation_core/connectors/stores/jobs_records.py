@@ -61,7 +61,8 @@ class Job:
     """One query on its way, or ended. `progress` has a row for every cluster of the plan, left-out ones included.
 
     `plan` is the one that is executed: that of the job it `follows`, if it has joined another's execution. `withdrawn`
-    says that its owner has cancelled it, `expires_ms` until when its result is kept, once it has one.
+    says that its owner has cancelled it, `expires_ms` until when its result is kept, once it has one, `late_parts`
+    how many parts of clusters came after that and were not used.
     """
 
     query_id: str
@@ -74,6 +75,7 @@ class Job:
     follows: str = ""
     withdrawn: bool = False
     expires_ms: int | None = None
+    late_parts: int = 0
 
 
 def pack_plan(plan: Plan) -> bytes:

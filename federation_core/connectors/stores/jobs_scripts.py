@@ -51,3 +51,17 @@ local expires = tonumber(redis.call('HGET', KEYS[1], 'expires_ms') or 0)
 if tonumber(ARGV[2]) > expires then redis.call('HSET', KEYS[1], 'expires_ms', ARGV[2]) end
 return 1
 """
+
+#: Remove parts that came after the result, and count them in the job. Said twice it finds them gone.
+#: KEYS: job, part…
+#: Returns how many parts there were; 0 too where the job is open or no longer there.
+DROP_LATE_PARTS = """
+if redis.call('HEXISTS', KEYS[1], 'finished_ms') == 0 then return 0 end
+local late = 0
+for i = 2, #KEYS do
+  late = late + redis.call('HEXISTS', KEYS[i], 'data')
+  redis.call('UNLINK', KEYS[i])
+end
+if late > 0 then redis.call('HINCRBY', KEYS[1], 'late_parts', late) end
+return late
+"""

@@ -20,8 +20,13 @@ _LEVEL = 3
 _local = threading.local()
 
 
-def seal(data: bytes) -> bytes:
-    """Return `data` as it is stored."""
+def seal(data: bytes, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return `data` as it is stored.
+
+    Raises TooLarge: it is more than `max_bytes`.
+    """
+    if len(data) > max_bytes:
+        raise TooLarge("too many bytes to store", limit="bytes", asked=len(data), allowed=max_bytes)
     compressor = getattr(_local, "compressor", None)
     if compressor is None:
         compressor = _local.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)

@@ -15,6 +15,7 @@ from federation_core.errors import (
     QueryExecutionError,
     QueryNotFound,
     QueryTimeout,
+    QueryTooLarge,
 )
 from federation_core.labels import Labels
 from federation_core.outcome import ClusterVerdict, Partial, Result, Stats, Verdict
@@ -205,3 +206,41 @@ def test_a_job_that_has_ended_cannot_be_cancelled(jobs: Jobs, plan: Plan) -> Non
     first = end(jobs)
     assert not module.cancel(jobs, plan)
     assert rows(end(jobs)) == rows(first)
+
+
+def test_parts_after_the_result_are_counted_and_change_nothing(jobs: Jobs, plan: Plan) -> None:
+    put_partial(jobs, partial_of("prod"))
+    first = end(jobs)
+    put_partial(jobs, partial_of("dev"))
+    assert jobs.job("acme", "q1").late_parts == 1
+    assert rows(end(jobs)) == rows(first)
+    assert jobs.parts("acme", "q1", CLUSTERS) == {}
+    put_partial(jobs, partial_of("dev"))
+    assert jobs.job("acme", "q1").late_parts == 2
+
+
+def test_no_part_is_late_while_the_job_is_open(jobs: Jobs, plan: Plan) -> None:
+    put_partial(jobs, partial_of("prod"))
+    assert jobs.drop_late_parts("acme", "q1", CLUSTERS) == 0
+    assert jobs.job("acme", "q1").late_parts == 0
+    assert list(jobs.parts("acme", "q1", CLUSTERS)) == ["prod"]
+
+
+def test_a_result_above_the_cap_becomes_an_error_with_both_sizes(jobs: Jobs, plan: Plan) -> None:
+    for name in CLUSTERS:
+        put_partial(jobs, partial_of(name))
+    result = settle(jobs, "acme", "q1", lambda: CLUSTERS, lambda: NOW_MS, max_bytes=100)
+    assert isinstance(result.error, QueryTooLarge)
+    assert (result.error.allowed, result.error.asked > 100) == (100, True)
+    assert rows(result)["dev"] == "ok"
+    stored = end(jobs)
+    assert isinstance(stored.error, QueryTooLarge)
+
+
+def test_a_merging_that_was_lost_twice_ends_as_failed(jobs: Jobs, plan: Plan) -> None:
+    put_partial(jobs, partial_of("prod"))
+    assert module.give_up(jobs, plan)
+    result = end(jobs)
+    assert (result.status, type(result.error)) == ("failed", InternalError)
+    assert result.error is not None
+    assert "lost twice" in result.error.message

@@ -1,7 +1,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.jobs import Jobs
 from federation_core.connectors.stores.redis import connect
 from federation_core.connectors.stores.sealed import unseal
-from federation_core.errors import Rejected, WireVersionMismatch
+from federation_core.errors import Rejected, TooLarge, WireVersionMismatch
 from federation_core.labels import Labels
 from federation_core.outcome import Partial
 from federation_core.signals.metrics import KIND
@@ -157,3 +157,63 @@ def test_a_shard_past_its_deadline_is_not_asked(runner: ShardRunner, jobs: Jobs)
 def test_an_unreadable_wire_version_is_named(jobs: Jobs) -> None:
     with pytest.raises(WireVersionMismatch, match="99"):
         type(PLAN.shards[0]).from_wire({**PLAN.shards[0].to_wire(), "v": 99})
+
+
+def test_a_shard_that_begins_long_after_its_deadline_leaves_nothing(runner: ShardRunner, redis_url: str) -> None:
+    assert runner.run(message("prod", deadline_ms=NOW_MS - 60_000)) == "prod"
+    assert not connect(redis_url).exists(keys.part("prod", "acme", "q1"))
+
+
+def test_a_redelivered_shard_is_run_once_more_and_then_answered_as_lost(
+    runner: ShardRunner, jobs: Jobs, open_connector: Any
+) -> None:
+    runner.run(message("prod"), redelivered=True)
+    assert part(jobs, "prod").error is None
+    runner.run(message("prod"), redelivered=True)
+    row = part(jobs, "prod").verdict()
+    assert (row.verdict.value, row.reason) == ("failed", "its worker was lost twice while answering")
+
+
+def test_only_redelivered_messages_are_counted(runner: ShardRunner, jobs: Jobs) -> None:
+    for _ in range(5):
+        runner.run(message("prod"))
+    assert part(jobs, "prod").error is None
+
+
+def test_a_second_delivery_of_a_running_shard_waits_for_the_first(
+    runner: ShardRunner, jobs: Jobs, open_connector: Any
+) -> None:
+    began, go_on, fetches = Event(), Event(), []
+
+    class Slow(MemoryConnector):
+        def fetch(self, *how: Any) -> Any:
+            fetches.append(1)
+            began.set()
+            assert go_on.wait(10)
+            return super().fetch(*how)
+
+    open_connector(lambda: Slow([UP]))
+    ended: list[str] = []
+    first = Thread(target=lambda: ended.append(f"first {runner.run(message('prod'))}"))
+    first.start()
+    assert began.wait(10)
+    second = Thread(target=lambda: ended.append(f"second {runner.run(message('prod'), redelivered=True)}"))
+    second.start()
+    second.join(0.1)
+    assert ended == []
+    go_on.set()
+    first.join()
+    second.join()
+    assert (sorted(ended), fetches) == (["first prod", "second prod"], [1])
+
+
+def test_an_answer_above_the_cap_fails_its_cluster_with_both_sizes(jobs: Jobs, open_connector: Any) -> None:
+    small = replace(SETTINGS, max_result_bytes=300)
+    assert ShardRunner(small, frozenset({"prod"}), jobs, lambda: NOW_MS).run(message("prod")) == "prod"
+    assert part(jobs, "prod").error is None
+    series = [(Labels.of({"__name__": "up", "job": str(n)}), [NOW_MS - 1_000], [1.0]) for n in range(100)]
+    open_connector(lambda: MemoryConnector(series))
+    assert ShardRunner(small, frozenset({"prod"}), jobs, lambda: NOW_MS).run(message("prod")) == "prod"
+    error = part(jobs, "prod").error
+    assert isinstance(error, TooLarge)
+    assert (error.cluster, error.allowed, error.asked > 300) == ("prod", 300, True)
