@@ -1,7 +1,7 @@
 """The demo's feeder: a process that writes the shop's history and then what happens, until it is told to stop.
 
 Started by `appsentry demo` as one more role of the stack; nothing of the stack knows of it. Started again, it goes on
-behind what the stores hold.
+behind what the stores hold. Alone, as in docker-compose.yml, it writes the demo's configuration too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 
 from federation_core.errors import FederationError
 from federation_core.structured_logging import configure
-from webapp.cli.demo.configuration import HISTORY_DONE, store_paths
+from webapp.cli.demo.configuration import FILE_NAME, HISTORY_DONE, store_paths, write_config
 from webapp.cli.demo.feed import Feed
 from webapp.cli.demo.shop import Shop
 
@@ -45,6 +45,8 @@ def main(folder: Path, seed: int) -> int:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     started_ms = wall_clock_ms()
+    if not (folder / FILE_NAME).exists():
+        write_config(folder)
     shop = Shop(seed, _origin_ms(folder, started_ms))
     try:
         with Feed(shop, store_paths(folder), clock_ms=wall_clock_ms) as feed:
