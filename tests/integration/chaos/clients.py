@@ -54,7 +54,8 @@ class Notes:
 
     told: list[Told] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
-    unanswered: list[str] = field(default_factory=list)
+    #: Query ids, and what the client was told last instead of an answer.
+    unanswered: list[tuple[str, str]] = field(default_factory=list)
     #: Query id → when it was cancelled.
     cancelled: dict[str, int] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
@@ -103,15 +104,16 @@ class Client:
         self.notes.refused.append(Refused(over, why, self.episodes.clock()))
         time.sleep(0.3)
 
-    def _insist(self, query_id: str, deadline_ms: int, ask: Callable[[], Told | None]) -> None:
-        """Ask for an answer until there is one."""
+    def _insist(self, query_id: str, deadline_ms: int, ask: Callable[[], Told | str]) -> None:
+        """Ask for an answer until there is one; `ask` returns it, or what came instead."""
+        told: Told | str = ""
         while wall_clock_ms() < deadline_ms + PATIENCE_S * 1000:
             told = ask()
-            if told is not None:
+            if isinstance(told, Told):
                 self.notes.told.append(told)
                 return
             time.sleep(0.05)
-        self.notes.unanswered.append(query_id)
+        self.notes.unanswered.append((query_id, told))
 
 
 class DirectClient(Client):
@@ -134,12 +136,12 @@ class DirectClient(Client):
             time.sleep(self.random.uniform(0, 0.5))
             self._cancel(plan.query.tenant_id, plan.query_id)
 
-        def look() -> Told | None:
+        def look() -> Told | str:
             try:
                 result = dispatch.wait(plan)
-            except StoreUnavailable:
-                return None
-            return None if result is None else told_by(result, self.episodes.clock())
+            except StoreUnavailable as exc:
+                return str(exc)
+            return "nothing" if result is None else told_by(result, self.episodes.clock())
 
         self._insist(plan.query_id, plan.deadline_ms, look)
 
@@ -175,10 +177,12 @@ class HttpClient(Client):
         self.notes.asked["http"] += 1
         query_id, deadline_ms = answer.json["queryId"], answer.json["deadlineMs"]
 
-        def look() -> Told | None:
+        def look() -> Told | str:
             found = self._send("GET", f"/api/v1/queries/{query_id}/result", Prefer="wait=2")
-            if found is None or found.status_code == 202 or "coverage" not in found.json:
-                return None
+            if found is None:
+                return "no connection"
+            if found.status_code == 202 or "coverage" not in found.json:
+                return f"{found.status_code} {found.text[:300]}"
             return told_over_http(query_id, found, self.episodes.clock())
 
         self._insist(query_id, deadline_ms, look)

@@ -79,8 +79,8 @@ def judge(ended: Iterable[Ended], notes: Notes, episodes: Episodes) -> Findings:
     for job in ended:
         findings.counts["jobs"] += 1
         _judge_job(job, seen.get(job.plan.query_id, []), notes, episodes, findings)
-    for query_id in notes.unanswered:
-        findings.add("a client got no answer", query_id, "")
+    for query_id, instead in notes.unanswered:
+        findings.add("a client got no answer", query_id, instead)
     for refused in notes.refused:
         findings.counts[f"refused: {refused.why}"] += 1
         if not _explained(refused, episodes):

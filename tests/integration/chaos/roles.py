@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,15 +91,18 @@ class Roles:
         role = self.roles[name]
         role.process, role.seen_ms = self._started(name), self.episodes.clock()
 
-    def await_up(self, name: str) -> None:
-        """Wait until a role that was started again does its work, or the run is over."""
-        waited = 0.0
+    def await_up(self, name: str) -> bool:
+        """Wait until a role that was started again does its work; return whether it does.
+
+        It does not where it has ended again, which the keeper will see, or where the run is over.
+        """
+        until_s = time.monotonic() + _UP_WITHIN_S
         while not self._up(name):
-            if self._over.wait(0.05):
-                return
-            waited += 0.05
-            if self.roles[name].process.poll() is not None or waited > _UP_WITHIN_S:
+            if self._over.wait(0.05) or self.roles[name].process.poll() is not None:
+                return False
+            if time.monotonic() > until_s:
                 raise AssertionError(f"{name} did not come up:\n" + self.stack.log()[-2000:])
+        return True
 
     def _up(self, name: str) -> bool:
         try:
@@ -128,7 +132,7 @@ class Roles:
                     role.seen_ms = self.episodes.clock()
                     role.lock.release()
                 else:
-                    self.ended_by_themselves[role.name.partition("-")[0] if role.name in MERGES else role.name] += 1
+                    self.ended_by_themselves[role.name] += 1
                     Thread(target=self._restart, args=(role,), daemon=True).start()
 
     def _restart(self, role: Role) -> None:
@@ -137,6 +141,8 @@ class Roles:
             with self.episodes.episode("ended", role.name) as episode:
                 episode.from_ms = role.seen_ms
                 self.start(role.name)
-                self.await_up(role.name)
+                while not self.await_up(role.name) and not self._over.is_set():
+                    self.ended_by_themselves[role.name] += 1
+                    self.start(role.name)
         finally:
             role.lock.release()
