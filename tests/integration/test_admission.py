@@ -1,0 +1,82 @@
+"""Admission in front of real workers: a cluster that hangs costs nobody else, and no place is lost with a process."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from federation_core.connectors.stores import jobs_keys as keys
+from federation_core.connectors.stores.redis import connect
+from tests.support.stack import CLUSTERS, COUNTS, METRIC, Stack, kill
+from tests.support.web_server import Answer, WebServer
+
+pytestmark = pytest.mark.heavy
+OTHERS = tuple(name for name in CLUSTERS if name != "stage")
+STAGE = "cluster.stage"
+
+
+def limit(stack: Stack, rate_limit: str, **environ: str) -> None:
+    """Give stage a rate limit, and the roles started from now on some settings."""
+    file = stack.folder / "config" / "clusters.yaml"
+    file.write_text(file.read_text().replace("name: stage\n", f"name: stage\n    rateLimit: {rate_limit}\n"))
+    stack.environ.update(environ)
+
+
+def post(web: WebServer, number: int, path: str = "/api/v1/queries", timeout: str = "20s") -> Answer:
+    """Ask all clusters for a sum that no other query asks for, so that no two share an execution."""
+    query = {"query": f"sum({METRIC}) + {number}", "time": web.stack.now_ms / 1000, "timeout": timeout}
+    return web.post(path, query if path.endswith("metrics/query") else query | {"signal": "metrics"})
+
+
+def value(answer: Answer) -> float:
+    return float(answer.json["result"][0]["value"][1])
+
+
+def rows(answer: Answer) -> dict[str, str]:
+    return {row["cluster"]: row["verdict"] for row in answer.json["coverage"]["clusters"]}
+
+
+def test_a_cluster_that_hangs_costs_neither_the_others_nor_the_tenants_cap(own_stack: Stack) -> None:
+    limit(own_stack, "{maxConcurrent: 2, maxQueued: 6}", MAX_RUNNING_JOBS="12")
+    own_stack.start_merge(with_beat=True)
+    own_stack.start_worker(OTHERS)
+    own_stack.start_worker(("stage",))
+    redis = connect(own_stack.url)
+    with WebServer(own_stack) as web:
+        assert post(web, 0, "/api/v1/metrics/query", "30s").json["status"] == "complete"
+        own_stack.break_clusters({"stage": {"hold": True}})
+        # Six of stage's eight places are one tenant's; these wait for it.
+        stuck = [post(web, number, timeout="5m") for number in range(1, 7)]
+        assert [answer.status_code for answer in stuck] == [202] * 6
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda number: post(web, number, "/api/v1/metrics/query"), range(7, 101)))
+        assert [answer.status_code for answer in answers] == [200] * 94
+        assert all(rows(answer) == {**dict.fromkeys(CLUSTERS, "ok"), "stage": "throttled"} for answer in answers)
+        alone = sum(COUNTS[name] for name in OTHERS)
+        assert [value(answer) for answer in answers] == [alone + number for number in range(7, 101)]
+        assert redis.zcard(keys.in_flight("stage")) == 6
+        assert redis.llen(STAGE) <= 6
+        own_stack.break_clusters({})
+        for answer in stuck:
+            path = f"/api/v1/queries/{answer.json['queryId']}/result"
+            assert web.get(path, Prefer="wait=20").json["status"] == "complete"
+        assert post(web, 101, "/api/v1/metrics/query").json["status"] == "complete"
+    assert redis.keys("inflight:*") + redis.keys("running:*") == []
+
+
+def test_a_web_role_that_is_killed_keeps_no_place(own_stack: Stack) -> None:
+    # Nobody merges and nobody reaps: the leases alone must give the places back.
+    limit(own_stack, "{maxConcurrent: 2, maxQueued: 0}", MAX_RUNNING_JOBS="2")
+    own_stack.start_worker(OTHERS)
+    own_stack.start_worker(("stage",))
+    own_stack.break_clusters({name: {"hold": True} for name in CLUSTERS})
+    with WebServer(own_stack) as web:
+        assert [post(web, number, timeout="7s").status_code for number in (1, 2)] == [202, 202]
+        kill(web.process)
+    own_stack.break_clusters({})
+    with WebServer(own_stack) as web:
+        refused = post(web, 3)
+        assert refused.status_code == 429
+        assert 1 <= int(refused.headers["Retry-After"]) <= 5
+        own_stack.until(lambda: post(web, 3).status_code == 202)
