@@ -17,7 +17,7 @@ from celery.platforms import set_pdeathsig
 
 from federation_core.connectors.files import load
 from federation_core.errors import FederationError
-from workers.app import DISCOVERY_QUEUE, MERGE_QUEUE, make_celery
+from workers.app import MERGE_QUEUES, make_celery
 from workers.lifecycle import configure_log, install
 
 #: How many shards of one cluster a worker runs at once, and of all its clusters at most, unless it is told otherwise.
@@ -61,8 +61,9 @@ def _merge(options: argparse.Namespace) -> int:
     return _work(
         app,
         f"merge-{os.getpid()}",
-        queues=[MERGE_QUEUE, DISCOVERY_QUEUE],
+        queues=list(MERGE_QUEUES),
         pool="prefork",
+        child_memory_kib=options.child_memory_mib * 1024,
         concurrency=options.concurrency or 1,
         events=options.events,
     )
@@ -81,12 +82,15 @@ def _say_ready(**_: object) -> None:
     logging.getLogger("workers").info("ready")
 
 
-def _work(app: Celery, name: str, *, queues: list[str], pool: str, concurrency: int, events: bool) -> int:
+def _work(
+    app: Celery, name: str, *, queues: list[str], pool: str, concurrency: int, events: bool, child_memory_kib: int = 0
+) -> int:
     worker = app.Worker(
         hostname=f"{name}@{socket.gethostname()}",
         queues=queues,
         pool=pool,
         concurrency=concurrency,
+        max_memory_per_child=child_memory_kib or None,
         # Workers neither greet nor watch each other: our heartbeats say more and cost less.
         without_gossip=True,
         without_mingle=True,
@@ -119,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     cluster = roles.add_parser("cluster", parents=[every, pool], help="answer shards of some clusters")
     cluster.add_argument("--clusters", default=os.environ.get("APPSENTRY_CLUSTERS", ""), help="a,b; default all")
     merge = roles.add_parser("merge", parents=[every, pool], help="combine the clusters' parts")
+    merge.add_argument("--child-memory-mib", type=_positive, default=0, help="replace a child that held so much")
     merge.add_argument("--with-beat", action="store_true", help="run the schedule in this process too")
     roles.add_parser("beat", parents=[every], help="send what is due")
     return parser

@@ -23,9 +23,11 @@ Role = Literal["web", "cluster", "merge", "beat"]
 QUERY_CLUSTER = "appsentry.query_cluster"
 AGGREGATE = "appsentry.aggregate"
 REAP = "appsentry.reap"
-MERGE_QUEUE, DISCOVERY_QUEUE = "merge", "discovery"
+MERGE_QUEUE, DISCOVERY_QUEUE, REAP_QUEUE = "merge", "discovery", "reap"
+#: What a merge worker consumes.
+MERGE_QUEUES = (MERGE_QUEUE, DISCOVERY_QUEUE, REAP_QUEUE)
 #: The schedule lives in memory: what was due while nobody ran is not made up for.
-SCHEDULER = "celery.beat:Scheduler"
+SCHEDULER = "workers.schedule:FreshScheduler"
 #: How often the reaper looks for jobs whose deadline has passed.
 REAP_EVERY_S = 1.0
 
@@ -34,6 +36,10 @@ REAP_EVERY_S = 1.0
 #: its query ends at its deadline without it.
 _VISIBILITY_TIMEOUT_S = 660
 _CONNECT_TIMEOUT_S = 2
+#: A queue that nobody has sent to for this long holds only messages whose queries have ended, and is dropped.
+_QUEUE_EXPIRES_S = 900
+#: A pool child of a merge worker is replaced, between two tasks, once it has held this much memory.
+_CHILD_MEMORY_KIB = 400 * 1024
 #: The web tier must say within seconds that the broker is down; a worker has time.
 _ANSWER_TIMEOUT_S = {"web": 2, "cluster": 30, "merge": 30, "beat": 5}
 _PUBLISH_RETRIES = {"web": 0, "cluster": 5, "merge": 5, "beat": 1}
@@ -64,12 +70,12 @@ def queue(name: str) -> Queue:
     Without them it would be bound to Celery's default exchange and get everybody's messages.
     """
     exchange = Exchange(name, type="direct")  # type: ignore[no-untyped-call]
-    return Queue(name, exchange, routing_key=name)  # type: ignore[no-untyped-call]
+    return Queue(name, exchange, routing_key=name, expires=_QUEUE_EXPIRES_S)  # type: ignore[no-untyped-call]
 
 
 def _conf(settings: Settings, role: Role) -> dict[str, Any]:
     answer_timeout_s = _ANSWER_TIMEOUT_S[role]
-    queues = [cluster.queue for cluster in settings.clusters] + [MERGE_QUEUE, DISCOVERY_QUEUE]
+    queues = [cluster.queue for cluster in settings.clusters] + list(MERGE_QUEUES)
     return {
         "broker_url": settings.redis_url,
         "broker_transport": "workers.transport:Transport",
@@ -81,6 +87,7 @@ def _conf(settings: Settings, role: Role) -> dict[str, Any]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
+        "worker_max_memory_per_child": _CHILD_MEMORY_KIB,
         "task_queues": [queue(name) for name in queues],
         "task_default_queue": MERGE_QUEUE,
         "task_create_missing_queues": False,
@@ -127,9 +134,7 @@ def _conf(settings: Settings, role: Role) -> dict[str, Any]:
         "task_send_sent_event": False,
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,
-        "beat_schedule": {
-            "reap": {"task": REAP, "schedule": REAP_EVERY_S, "options": {"expires": 5, "queue": MERGE_QUEUE}}
-        },
+        "beat_schedule": {"reap": {"task": REAP, "schedule": REAP_EVERY_S, "options": {"queue": REAP_QUEUE}}},
         "beat_scheduler": SCHEDULER,
         "beat_max_loop_interval": 5,
         "timezone": "UTC",
@@ -147,7 +152,7 @@ def from_environment() -> BatchingCelery:
     clusters = tuple(sorted({name.strip() for name in os.environ.get("APPSENTRY_CLUSTERS", "").split(",")} - {""}))
     settings = load(os.environ, only=clusters)
     app = make_celery(settings, "cluster" if clusters else "merge", clusters=clusters)
-    own = [settings.cluster(name).queue for name in clusters] or [MERGE_QUEUE, DISCOVERY_QUEUE]
+    own = [settings.cluster(name).queue for name in clusters] or list(MERGE_QUEUES)
     app.amqp.queues.select(own)
     install(app, settings, clusters)
     return app

@@ -143,7 +143,7 @@ def test_flower_shows_all_seven_workers(composed: Composed) -> None:
         return status == 200 and len(found) == 7 and all(found)
 
     composed.until(all_seven)
-    assert queues == {f"cluster.{name}" for name in CLUSTERS} | {"merge", "discovery"}
+    assert queues == {f"cluster.{name}" for name in CLUSTERS} | {"merge", "discovery", "reap"}
     composed.until(lambda: list((get(f"{flower}?status=1", login)[1] or {}).values()) == [True] * 7)
 
 

@@ -10,7 +10,7 @@ from federation_core.connectors.stores.redis import connect
 from tests.support.stack import CLUSTERS, COUNTS, Stack, total, verdicts
 
 pytestmark = pytest.mark.heavy
-QUEUES = (*(f"cluster.{name}" for name in CLUSTERS), "merge", "discovery")
+QUEUES = (*(f"cluster.{name}" for name in CLUSTERS), "merge", "discovery", "reap")
 
 
 def envelope(**changes: object) -> dict[str, object]:

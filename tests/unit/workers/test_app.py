@@ -7,7 +7,7 @@ import pytest
 from federation_core.config import Backend, Cluster, Settings
 from federation_core.errors import InvalidConfig
 from tests.support.stack import PROJECT
-from workers.app import MERGE_QUEUE, REAP, make_celery
+from workers.app import REAP, REAP_QUEUE, make_celery
 
 SETTINGS = Settings(
     clusters=tuple(Cluster(name, "e", (Backend("metrics", "embedded", path="p"),)) for name in ("dev", "prod")),
@@ -18,7 +18,7 @@ SETTINGS = Settings(
 def test_every_queue_has_an_exchange_and_a_routing_key_of_its_own() -> None:
     queues = make_celery(SETTINGS).conf.task_queues
     assert {(q.name, q.exchange.name, q.routing_key) for q in queues} == {
-        (name, name, name) for name in ("cluster.dev", "cluster.prod", "merge", "discovery")
+        (name, name, name) for name in ("cluster.dev", "cluster.prod", "merge", "discovery", "reap")
     }
 
 
@@ -30,10 +30,19 @@ def test_messages_are_json_and_answers_do_not_travel_in_them() -> None:
     assert conf.task_reject_on_worker_lost
 
 
+def test_a_queue_that_nobody_sends_to_ends_by_itself_after_the_longest_query() -> None:
+    settings = make_celery(SETTINGS)
+    assert all(queue.expires * 1000 > SETTINGS.max_timeout_ms for queue in settings.conf.task_queues)
+
+
+def test_a_message_is_not_redelivered_while_any_query_may_still_run() -> None:
+    timeout_s = make_celery(SETTINGS).conf.broker_transport_options["visibility_timeout"]
+    assert timeout_s * 1000 > SETTINGS.max_timeout_ms
+
+
 def test_the_schedule_sends_the_reaper_to_the_merge_workers() -> None:
     entry = make_celery(SETTINGS, "beat").conf.beat_schedule["reap"]
-    assert (entry["task"], entry["options"]["queue"]) == (REAP, MERGE_QUEUE)
-    assert entry["options"]["expires"] > entry["schedule"]
+    assert (entry["task"], entry["options"]["queue"]) == (REAP, REAP_QUEUE)
 
 
 def test_the_web_tier_knows_no_task_and_a_worker_knows_its_own() -> None:
