@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Larger than any query we would run, and small enough to be read at once.
 MAX_BODY_BYTES = 256 * 1024
+#: How many may listen to events of one process. Each keeps a thread; more would leave none for queries.
+MAX_LISTENERS = 200
 
 
 def create_app(

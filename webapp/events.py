@@ -18,6 +18,7 @@ from threading import Condition, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from federation_core.errors import FederationError, QuotaExceeded, StoreUnavailable
+from webapp import MAX_LISTENERS
 from webapp.schemas.answers import job_json
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ POLL_S = 0.2
 _TICK_S = 1.0
 #: A silent connection is cut by what lies between; a comment this often keeps it.
 KEEP_ALIVE_S = 10.0
-#: A listener keeps a thread of the web process; more than this would leave none for queries.
-MAX_LISTENERS = 200
 _RETRY_MS = 1_000
 #: How long after the deadline a listener ends a job that nobody else has ended.
 _OVERDUE_S = 0.75

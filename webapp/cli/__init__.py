@@ -27,6 +27,7 @@ COMMANDS = {
     "trace": ("webapp.cli.traces", "trace", "Show one trace, put together from all clusters."),
     "traces": ("webapp.cli.traces", "traces", "Search for traces."),
     "logs": ("webapp.cli.logs", "logs", "Search for log lines."),
+    "jobs": ("webapp.cli.jobs", "jobs", "List, follow and cancel queries."),
     "clusters": ("webapp.cli.clusters", "clusters", "List the clusters and who serves them."),
     "demo": ("webapp.cli.demo.command", "demo", "Run six clusters of a simulated shop on this machine."),
     "serve": ("webapp.cli.serve", "serve", "Run the whole stack on this machine."),

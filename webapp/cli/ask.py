@@ -38,10 +38,7 @@ def run(asking: Asking, question: Mapping[str, Any], show: Show) -> None:
         reply = api.explain(question)
         _print_or_refuse(reply, asking.json, question, lambda: print_plan(reply.json, output()))
         return
-    try:
-        reply = answer(api, question, asking.timeout_ms / 1000, said if said.is_terminal else None)
-    except KeyboardInterrupt:
-        raise click.exceptions.Exit(130) from None
+    reply = answer(api, question, asking.timeout_ms / 1000, said if said.is_terminal else None)
     _print_or_refuse(reply, asking.json, question, lambda: show(reply.json, output()), said)
     code = ledger.show(reply.json, said)
     if code:
@@ -51,19 +48,37 @@ def run(asking: Asking, question: Mapping[str, Any], show: Show) -> None:
 def answer(api: Api, question: Mapping[str, Any], timeout_s: float, live: Console | None) -> Reply:
     """Submit a question and wait for its answer; `live` is where to show the clusters meanwhile.
 
+    Ctrl-C cancels the query and ends with 130: nobody waits for it any longer.
+
     Raises NoAnswer: the server is not there, or has not answered long after the deadline.
     """
-    reply = api.submit(question, 0 if live else timeout_s)
-    if reply.status != 202:
+    query_id = ""
+    try:
+        # Submitted and then waited for, in two requests: whoever is interrupted must know what to cancel.
+        reply = api.submit(question, 0)
+        if reply.status != 202:
+            return reply
+        query_id, give_up_s = str(reply.json.get("queryId", "")), time.monotonic() + timeout_s + _GRACE_S
+        if live:
+            _watch(api, query_id, live, give_up_s)
+        while (reply := api.result(query_id, 0 if live else timeout_s)).status == 202:
+            if time.monotonic() > give_up_s:
+                raise NoAnswer(f"query {query_id} has no answer {_GRACE_S:.0f} s after its deadline")
+            time.sleep(POLL_S)
         return reply
-    query_id, give_up_s = str(reply.json.get("queryId", "")), time.monotonic() + timeout_s + _GRACE_S
-    if live:
-        _watch(api, query_id, live, give_up_s)
-    while (reply := api.result(query_id)).status == 202:
-        if time.monotonic() > give_up_s:
-            raise NoAnswer(f"query {query_id} has no answer {_GRACE_S:.0f} s after its deadline")
-        time.sleep(POLL_S)
-    return reply
+    except KeyboardInterrupt:
+        _cancel(api, query_id)
+        raise click.exceptions.Exit(130) from None
+
+
+def _cancel(api: Api, query_id: str) -> None:
+    if query_id:
+        try:
+            cancelled = api.cancel(query_id).status == 202
+        except NoAnswer as exc:
+            click.echo(f"query {query_id} could not be cancelled: {exc.message}", err=True)
+        else:
+            click.echo(f"query {query_id} {'is cancelled' if cancelled else 'had ended'}", err=True)
 
 
 def _watch(api: Api, query_id: str, console: Console, give_up_s: float) -> None:

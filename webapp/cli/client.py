@@ -6,7 +6,8 @@ Rule: a body is handed on as the server sent it, so that `--json` shows exactly 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,6 +23,8 @@ DEFAULT_SERVER = "http://127.0.0.1:8080"
 _BAD_QUESTION = frozenset({400, 405, 413, 414, 415, 422})
 #: How long a request may take beyond what the server was asked to wait, in seconds.
 _PATIENCE_S = 15.0
+#: How long a stream may be silent: the server writes a comment every ten seconds.
+_SILENCE_S = 30.0
 
 
 class NoAnswer(click.ClickException):
@@ -86,6 +89,24 @@ class Reply:
         return WrongQuestion(text) if self.status in _BAD_QUESTION else NoAnswer(text)
 
 
+class Stream:
+    """An answer that is still being written."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+        #: The answer's status.
+        self.status = response.status_code
+
+    @property
+    def reply(self) -> Reply:
+        """The answer as a whole; reads it to its end unless it is a stream that was accepted."""
+        return Reply(self.status, self._response.content if self.status >= 400 else b"")
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines as they come."""
+        yield from self._response.iter_lines()
+
+
 class Api:
     """One server's API. Not for use by several threads at once."""
 
@@ -110,9 +131,37 @@ class Api:
         """Return a query's state and the progress of its clusters."""
         return self._send("GET", f"/api/v1/queries/{quote(query_id, safe='')}")
 
-    def result(self, query_id: str) -> Reply:
-        """Return a query's answer, or 202 while there is none."""
-        return self._send("GET", f"/api/v1/queries/{quote(query_id, safe='')}/result")
+    def result(self, query_id: str, wait_s: float = 0.0) -> Reply:
+        """Return a query's answer, holding for it up to `wait_s`, or 202 while there is none."""
+        headers = {"Prefer": f"wait={round(wait_s)}"} if wait_s >= 1 else None
+        path = f"/api/v1/queries/{quote(query_id, safe='')}/result"
+        return self._send("GET", path, wait_s=wait_s, headers=headers)
+
+    def jobs(self, limit: int) -> Reply:
+        """Return the caller's queries, newest first."""
+        return self._send("GET", f"/api/v1/queries?limit={limit}")
+
+    def cancel(self, query_id: str) -> Reply:
+        """Cancel a query: 202 if that ended it, 200 if it had ended before."""
+        return self._send("DELETE", f"/api/v1/queries/{quote(query_id, safe='')}")
+
+    @contextmanager
+    def events(self, query_id: str, seen_id: str = "") -> Iterator[Stream]:
+        """Open the stream of a query's events, after the one that was seen.
+
+        Raises ConnectionError, also while it is read: the server is not there, or the connection is lost.
+        """
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": seen_id} if seen_id else {})
+        path = f"/api/v1/queries/{quote(query_id, safe='')}/events"
+        try:
+            with self._session.get(
+                self._server + path, headers=headers, stream=True, timeout=(5.0, _SILENCE_S)
+            ) as response:
+                yield Stream(response)
+        except requests.ConnectionError as exc:
+            raise ConnectionError(_unreachable(self._server, exc)) from None
+        except requests.RequestException as exc:
+            raise ConnectionError(f"{self._server}: {exc}") from None
 
     def explain(self, question: Mapping[str, Any]) -> Reply:
         """Return the plan of a query without running it."""

@@ -16,7 +16,9 @@ wsgi_app = "webapp:create_app()"
 worker_class = "gthread"
 workers = 1
 # Measured: with 8 threads a fast call waits for seconds behind long polls; with 64 it does not wait.
-threads = 64
+# A listener to events keeps a thread for as long as it listens; threads are made when they are needed.
+threads = 64 + webapp.MAX_LISTENERS
+worker_connections = 2 * threads
 keepalive = 75
 #: How long running requests may finish after SIGTERM, in seconds.
 graceful_timeout = 2

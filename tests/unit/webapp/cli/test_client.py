@@ -45,7 +45,7 @@ def server(replies: Replies) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            came.append({"path": self.path, "headers": dict(self.headers), "body": body})
+            came.append({"method": self.command, "path": self.path, "headers": dict(self.headers), "body": body})
             queue = replies[self.path]
             status, reply = queue.pop(0) if len(queue) > 1 else queue[0]
             data = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
@@ -54,7 +54,7 @@ def server(replies: Replies) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST
+        do_GET = do_DELETE = do_POST
 
         def log_message(self, *_: object) -> None:
             pass
