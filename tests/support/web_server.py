@@ -1,19 +1,17 @@
-"""A real web role for tests: gunicorn with the real application, in front of a `Stack`."""
+"""A real web role for tests, started as in production, in front of a `Stack`."""
 
 from __future__ import annotations
 
 import json
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from tests.support.stack import PROJECT, Stack
-
-THREADS = 16
+from webapp.cli.stack import commands
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,9 @@ class WebServer:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        argv = ["-k", "gthread", "--threads", str(THREADS), "-b", f"127.0.0.1:{port}", "webapp:create_app()"]
+        argv = commands.web(f"127.0.0.1:{port}")
         with (self.stack.folder / "web.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", *argv], cwd=PROJECT, env=self.stack.environ, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(argv, cwd=PROJECT, env=self.stack.environ, stdout=log, stderr=log)
         self.stack.until(self._answers, self.process)
         return self
 

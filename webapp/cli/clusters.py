@@ -58,4 +58,5 @@ def _worker(worker: Mapping[str, Any]) -> Text:
         return Text("✓ alive", style="green")
     seen_ms = worker.get("lastSeenMs")
     seen = f", last seen {moments.moment(seen_ms)} {moments.zone(seen_ms)}" if seen_ms else ""
-    return Text(f"✗ none{seen}", style="red")
+    why = f": {worker['reason']}" if worker.get("reason") else ""
+    return Text("✗ none", style="red").append_text(plain(seen + why, "red"))

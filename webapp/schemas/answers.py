@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from federation_core.config import Cluster
+from federation_core.connectors.stores.jobs_beats import NEVER_SEEN
 from federation_core.outcome import NOT_ASKED, ClusterVerdict, Coverage, Result, Verdict
 from federation_core.plan import Plan
 from federation_core.signals import kind_named
@@ -78,6 +79,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "finishedMs": job.finished_ms,
         "expiresMs": job.expires_ms,
         "follows": job.follows or None,
+        "lateParts": job.late_parts,
         "percent": 100 if job.state.final else percent(job.progress),
         "progress": [
             {
@@ -135,5 +137,7 @@ def cluster_json(cluster: Cluster, beat: WorkerBeat | None) -> dict[str, Any]:
             "alive": beat is not None and beat.alive,
             "lastSeenMs": beat.last_seen_ms if beat else None,
             "clockSkewMs": beat.clock_skew_ms if beat else None,
+            "missingSinceMs": beat.last_seen_ms if beat and not beat.alive else None,
+            "reason": NEVER_SEEN if beat is None else "" if beat.alive else beat.why_absent,
         },
     }

@@ -131,6 +131,7 @@ class JobDocument(Schema):
     finishedMs = nullable("integer", "when it ended")
     expiresMs = nullable("integer", "until when its result is kept, once it has one")
     follows = nullable("string", "the query whose execution it shares, if another asked the same just before")
+    lateParts = Int(required=True, metadata=described("parts of clusters that came after the result and are not in it"))
     percent = Int(required=True, metadata=described("of the clusters asked; 100 once there is a result"))
     progress = List(Nested(ProgressRow), required=True)
     links = Nested(Links, required=True)
@@ -163,6 +164,8 @@ class WorkerDocument(Schema):
     alive = Bool(required=True)
     lastSeenMs = nullable("integer", "its last sign of life")
     clockSkewMs = nullable("integer", "how far its clock is ahead of ours")
+    missingSinceMs = nullable("integer", "since when no worker serves it; null while one does, and if none ever did")
+    reason = Str(required=True, metadata=described("why no worker serves it; empty while one does"))
 
 
 class ClusterDocument(Schema):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask.testing import FlaskClient
 
+from federation_core.connectors.stores.jobs_beats import NEVER_SEEN
 from federation_core.errors import StoreUnavailable
 from tests.unit.webapp.conftest import NOW_MS
 from tests.unit.webapp.in_process import InProcess
@@ -14,8 +15,10 @@ def test_clusters_are_listed_with_their_backends_and_worker(client: FlaskClient,
     found = {cluster["name"]: cluster for cluster in client.get("/api/v1/clusters").json["clusters"]}
     assert list(found) == ["app-prod", "prod", "stage"]
     assert found["prod"]["backends"] == {"metrics": "memory", "traces": "memory", "logs": "memory"}
-    assert found["prod"]["worker"] == {"alive": True, "lastSeenMs": NOW_MS - 200, "clockSkewMs": 3}
-    assert found["stage"]["worker"] == {"alive": False, "lastSeenMs": None, "clockSkewMs": None}
+    alive = {"alive": True, "lastSeenMs": NOW_MS - 200, "clockSkewMs": 3, "missingSinceMs": None, "reason": ""}
+    assert found["prod"]["worker"] == alive
+    never = dict.fromkeys(("lastSeenMs", "clockSkewMs", "missingSinceMs"))
+    assert found["stage"]["worker"] == {"alive": False, **never, "reason": NEVER_SEEN}
 
 
 def test_a_cluster_shows_no_address_of_its_backends(client: FlaskClient) -> None:
