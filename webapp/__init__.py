@@ -37,7 +37,7 @@ def create_app(
     from flask import Flask
 
     from federation_core.connectors.files import load
-    from federation_core.connectors.stores.jobs import wall_clock_ms
+    from federation_core.connectors.stores.shared_clock import SharedClock
     from federation_core.structured_logging import configure
     from webapp import ask, auth, errors
     from webapp.openapi import register
@@ -47,7 +47,7 @@ def create_app(
     if settings is None:
         settings = load(os.environ)
         configure("web", settings.log_level)
-    clock = clock or wall_clock_ms
+    clock = clock or SharedClock(settings.redis_url)
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     auth.install(app, settings)

@@ -31,10 +31,10 @@ SCHEDULER = "workers.schedule:FreshScheduler"
 #: How often the reaper looks for jobs whose deadline has passed.
 REAP_EVERY_S = 1.0
 
-#: A message is redelivered when it has been unacknowledged for this long. That is longer than any query runs (600 s):
-#: sooner, a long shard would be run a second time beside itself. What a lost worker held is not waited for, because
-#: its query ends at its deadline without it.
-_VISIBILITY_TIMEOUT_S = 660
+#: A message is redelivered when it has been unacknowledged for this long, by the clocks of two workers. That is longer
+#: than any query runs (600 s) and clocks are apart (300 s): sooner, a long shard would be run a second time beside
+#: itself. What a lost worker held is not waited for, because its query ends at its deadline without it.
+_VISIBILITY_TIMEOUT_S = 960
 _CONNECT_TIMEOUT_S = 2
 #: A queue that nobody has sent to for this long holds only messages whose queries have ended, and is dropped.
 _QUEUE_EXPIRES_S = 900

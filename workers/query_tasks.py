@@ -12,8 +12,8 @@ from typing import Any
 from celery import Task
 
 from federation_core.config import Settings
-from federation_core.connectors.stores.jobs import wall_clock_ms
 from federation_core.connectors.stores.redis import WORKER_ANSWER_TIMEOUT_S
+from federation_core.connectors.stores.shared_clock import SharedClock
 from federation_core.errors import FederationError
 from federation_core.structured_logging import bound
 from workers.app import AGGREGATE, QUERY_CLUSTER, REAP
@@ -28,8 +28,9 @@ _log = logging.getLogger(__name__)
 def register(app: BatchingCelery, settings: Settings, serving: frozenset[str]) -> None:
     """Give the application its tasks; `serving` are the clusters whose shards this process may run."""
     # `shared=False`: by default Celery gives a task to every application of the process, also to those made later.
-    dispatch = Dispatch(settings, celery=app, answer_s=WORKER_ANSWER_TIMEOUT_S)
-    runner = ShardRunner(settings, serving, dispatch.jobs, wall_clock_ms)
+    clock = SharedClock(settings.redis_url)
+    dispatch = Dispatch(settings, clock, celery=app, answer_s=WORKER_ANSWER_TIMEOUT_S)
+    runner = ShardRunner(settings, serving, dispatch.jobs, clock)
 
     @app.task(name=QUERY_CLUSTER, shared=False, bind=True)  # type: ignore[untyped-decorator]
     def query_cluster(task: Task, shard: str) -> str:

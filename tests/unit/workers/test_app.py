@@ -37,7 +37,8 @@ def test_a_queue_that_nobody_sends_to_ends_by_itself_after_the_longest_query() -
 
 def test_a_message_is_not_redelivered_while_any_query_may_still_run() -> None:
     timeout_s = make_celery(SETTINGS).conf.broker_transport_options["visibility_timeout"]
-    assert timeout_s * 1000 > SETTINGS.max_timeout_ms
+    clocks_apart_s = 300
+    assert (timeout_s - clocks_apart_s) * 1000 > SETTINGS.max_timeout_ms
 
 
 def test_the_schedule_sends_the_reaper_to_the_merge_workers() -> None:

@@ -1,0 +1,72 @@
+"""The one clock of a federation: Redis', as each process knows it without asking every time.
+
+Rule: a deadline is set by one machine and kept by others, whose clocks may be minutes apart, so whoever sets or keeps
+one reads this clock. Between two looks at Redis it goes on by the process's monotonic clock, which nobody sets.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+from federation_core.connectors.stores.redis import answering, connect
+from federation_core.errors import StoreUnavailable
+
+#: How long a look at Redis' clock is good for, and how long none is tried after one that failed.
+_LOOK_EVERY_S = 60.0
+_RETRY_AFTER_S = 5.0
+
+
+def _own_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class SharedClock:
+    """Redis' time in ms since the epoch; this machine's until Redis has answered once. Thread-safe."""
+
+    def __init__(
+        self,
+        url: str,
+        own_clock: Callable[[], int] = _own_clock_ms,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._url = url
+        self._own_clock = own_clock
+        self._monotonic = monotonic
+        #: Redis' time in ms when the monotonic clock stood at 0.
+        self._zero_ms: float | None = None
+        self._look_at_s = float("-inf")
+        self._lock = Lock()
+
+    @cached_property
+    def _redis(self) -> Any:
+        return connect(self._url)
+
+    def __call__(self) -> int:
+        """Return the time in ms; asks Redis at most once a minute, and never raises."""
+        # While one thread looks, the others go on with what is known; only of nothing do they wait.
+        if self._monotonic() >= self._look_at_s and self._lock.acquire(blocking=self._zero_ms is None):
+            try:
+                if self._monotonic() >= self._look_at_s:
+                    self._look()
+            finally:
+                self._lock.release()
+        if self._zero_ms is None:
+            return self._own_clock()
+        return int(self._zero_ms + self._monotonic() * 1000)
+
+    def _look(self) -> None:
+        sent_s = self._monotonic()
+        try:
+            with answering():
+                seconds, micros = self._redis.time()
+        except StoreUnavailable:
+            self._look_at_s = self._monotonic() + _RETRY_AFTER_S
+            return
+        received_s = self._monotonic()
+        # Redis looked at its clock somewhere between; in the middle, as far as anyone can tell.
+        self._zero_ms = seconds * 1000 + micros / 1000 - (sent_s + received_s) / 2 * 1000
+        self._look_at_s = received_s + _LOOK_EVERY_S

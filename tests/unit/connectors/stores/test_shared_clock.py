@@ -1,0 +1,45 @@
+import pytest
+
+from federation_core.connectors.stores.redis import connect
+from federation_core.connectors.stores.shared_clock import SharedClock
+
+HOUR_MS = 3_600_000
+
+
+def redis_ms(url: str) -> int:
+    seconds, micros = connect(url).time()
+    return int(seconds * 1000 + micros // 1000)
+
+
+@pytest.mark.parametrize("skew_ms", [-HOUR_MS, 0, HOUR_MS])
+def test_the_clock_is_redis_and_not_the_machines(redis_url: str, skew_ms: int) -> None:
+    clock = SharedClock(redis_url, own_clock=lambda: redis_ms(redis_url) + skew_ms)
+    before_ms = redis_ms(redis_url)
+    # A look may be off by half of its round trip.
+    assert before_ms - 1_000 <= clock() <= redis_ms(redis_url) + 1_000
+
+
+def test_between_two_looks_it_goes_on_by_the_monotonic_clock(redis_url: str) -> None:
+    now_s = [100.0]
+    clock = SharedClock(redis_url, monotonic=lambda: now_s[0])
+    first_ms = clock()
+    now_s[0] += 7
+    assert clock() - first_ms == 7_000
+
+
+def test_it_looks_again_after_a_minute(redis_url: str) -> None:
+    now_s = [100.0]
+    clock = SharedClock(redis_url, monotonic=lambda: now_s[0])
+    clock()
+    now_s[0] += 3_600
+    # The monotonic clock has run away; Redis has not.
+    assert abs(clock() - redis_ms(redis_url)) < 1_000
+
+
+def test_without_redis_it_is_the_machines_own_and_redis_is_not_asked_at_every_call() -> None:
+    looks = []
+    clock = SharedClock("redis://127.0.0.1:1/0", own_clock=lambda: 42, monotonic=lambda: looks.append(1) or 0.0)
+    assert clock() == 42
+    asked = len(looks)
+    assert [clock() for _ in range(5)] == [42] * 5
+    assert len(looks) == asked + 5
