@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from celery import Celery, signals
 from celery.platforms import set_pdeathsig
 
+from federation_core.config import Settings
 from federation_core.connectors.files import load
 from federation_core.errors import FederationError
 from workers.app import MERGE_QUEUES, make_celery
@@ -43,15 +44,27 @@ def _cluster(options: argparse.Namespace) -> int:
     settings = load(os.environ, options.config, only=clusters)
     clusters = clusters or tuple(cluster.name for cluster in settings.clusters)
     app = make_celery(settings, "cluster", clusters=clusters)
+    threads = options.concurrency or min(MOST_THREADS, THREADS_PER_CLUSTER * len(clusters))
+    _bound_each(app, settings, clusters, threads)
     install(app, settings, clusters)
     return _work(
         app,
         f"cluster-{os.getpid()}",
         queues=[settings.cluster(name).queue for name in clusters],
         pool="threads",
-        concurrency=options.concurrency or min(MOST_THREADS, THREADS_PER_CLUSTER * len(clusters)),
+        concurrency=threads,
         events=options.events,
     )
+
+
+def _bound_each(app: Celery, settings: Settings, clusters: Sequence[str], threads: int) -> None:
+    """Give each cluster its part of the threads, so that one that hangs takes none of another's."""
+    each = -(-threads // len(clusters))
+    most = {settings.cluster(name).queue: settings.cluster(name).rate_limit.max_concurrent for name in clusters}
+    app.conf.broker_transport_options = {
+        **app.conf.broker_transport_options,
+        "most_per_queue": {queue: min(each, concurrent) for queue, concurrent in most.items()},
+    }
 
 
 def _merge(options: argparse.Namespace) -> int:

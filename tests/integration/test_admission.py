@@ -65,6 +65,28 @@ def test_a_cluster_that_hangs_costs_neither_the_others_nor_the_tenants_cap(own_s
     assert redis.keys("inflight:*") + redis.keys("running:*") == []
 
 
+@pytest.mark.parametrize(("rate_limit", "at_once"), [("{maxConcurrent: 16}", 4), ("{maxConcurrent: 2}", 2)])
+def test_a_worker_of_several_clusters_gives_one_that_hangs_its_own_threads_only(
+    own_stack: Stack, rate_limit: str, at_once: int
+) -> None:
+    limit(own_stack, rate_limit)
+    own_stack.start_merge()
+    own_stack.start_worker()
+    assert own_stack.ask(timeout_ms=30_000).status == "complete"
+    own_stack.break_clusters({"stage": {"hold": True}})
+    plans = [own_stack.plan(f"sum({METRIC}) + {number}", timeout_ms=120_000) for number in range(40)]
+    for plan in plans:
+        own_stack.dispatch.submit(plan)
+    redis = connect(own_stack.url)
+    # All others' parts are there though forty tasks hang, which is more than the worker has threads.
+    jobs = own_stack.dispatch.jobs
+    own_stack.until(lambda: all(len(jobs.parts("acme", plan.query_id, CLUSTERS)) == len(OTHERS) for plan in plans))
+    assert redis.llen(STAGE) == 40 - at_once
+    own_stack.break_clusters({})
+    results = [own_stack.dispatch.wait(plan) for plan in plans]
+    assert [result.status for result in results if result is not None] == ["complete"] * 40
+
+
 def test_a_web_role_that_is_killed_keeps_no_place(own_stack: Stack) -> None:
     # Nobody merges and nobody reaps: the leases alone must give the places back.
     limit(own_stack, "{maxConcurrent: 2, maxQueued: 0}", MAX_RUNNING_JOBS="2")
