@@ -61,6 +61,18 @@ def test_no_secret_is_on_a_command_line_or_in_a_health_check(services: dict[str,
     assert [value for value in SECRETS.values() if value in shown] == []
 
 
+def test_the_documented_secrets_and_token_are_those_that_are_needed() -> None:
+    """The text's own lines, as a reader would paste them."""
+    text = (compose.PROJECT / "docs" / "operations.md").read_text()
+    [names] = re.findall(r"for name in ([A-Z_ ]+); do", text)
+    assert set(names.split()) == set(SECRETS)
+    [script] = re.findall(r"exec -T web python -c '(.*?)'\)$", text, flags=re.S | re.M)
+    environ = {"JWT_KEY": SECRETS["JWT_KEY"]}
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
+    claims = jwt.decode(done.stdout.strip(), SECRETS["JWT_KEY"], algorithms=["HS256"])
+    assert claims["clusters"] == CLUSTERS
+
+
 def test_every_service_is_restarted_bounded_and_without_privileges(services: dict[str, Any]) -> None:
     for name, service in services.items():
         assert service["restart"] == "unless-stopped", name
