@@ -15,7 +15,7 @@ from random import Random
 from threading import Lock
 from typing import Any
 
-from federation_core.errors import BrokerUnavailable, FederationError, StoreUnavailable
+from federation_core.errors import FederationError, StoreUnavailable
 from federation_core.outcome import Result
 from tests.integration.chaos.episodes import Episodes
 from tests.support.stack import CLUSTERS, METRIC, Stack, total, verdicts
@@ -124,7 +124,7 @@ class DirectClient(Client):
         try:
             plan = self.stack.plan(text, timeout_ms=timeout_ms, clusters=clusters, require=require)
             dispatch.submit(plan)
-        except (StoreUnavailable, BrokerUnavailable) as exc:
+        except FederationError as exc:
             self._refused("direct", type(exc).__name__)
             return
         self.notes.asked["direct"] += 1

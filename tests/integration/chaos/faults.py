@@ -50,7 +50,8 @@ WEIGHTS = {
 _TAIL_S = 1.0
 #: After Redis goes on, whoever waited for an answer in vain connects again.
 _PAUSE_TAIL_S = 2.5
-_QUEUES = [*(f"cluster.{name}" for name in CLUSTERS), MERGE_QUEUE, DISCOVERY_QUEUE]
+#: Every queue that somebody reads.
+QUEUES = [*(f"cluster.{name}" for name in CLUSTERS), MERGE_QUEUE, DISCOVERY_QUEUE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +70,32 @@ def schedule(seed: int, every_s: float) -> Iterator[Planned]:
     while True:
         (kind,) = random.choices(list(WEIGHTS), list(WEIGHTS.values()))
         longest_s = {"redis paused": 2.0, "killed": 9.0, "stopped": 5.0, "frozen": 8.0}.get(kind, 4.0)
-        targets = {"merge killed": MERGES, "web killed": (WEB,), "garbage": _QUEUES}.get(kind, CLUSTERS)
+        targets = {"merge killed": MERGES, "web killed": (WEB,), "garbage": QUEUES}.get(kind, CLUSTERS)
         yield Planned(random.expovariate(1 / every_s), kind, random.choice(targets), random.uniform(0.3, longest_s))
 
 
-def garbage(random: Random) -> bytes:
-    """Return something that is no task of ours."""
-    return random.choice(
-        [
-            b"",
-            b"no JSON at all",
-            b"\x00\xff\xfe",
-            b"[" * 2000,
-            b"null",
-            b"{}",
-            b'{"body": 1, "headers": {}, "properties": {}}',
-            b'{"body": "bm90IGpzb24=", "content-type": "application/json", "content-encoding": "utf-8",'
-            b' "headers": {"id": "x", "task": "no.such.task"}, "properties": {"delivery_tag": "x",'
-            b' "body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": "x"}}}',
-        ]
+def garbage_of_every_kind() -> tuple[bytes, ...]:
+    """Return what is no task of ours: no JSON, no message, no task, no body."""
+    message = {
+        "body": "bm90IGpzb24=",
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"id": "x", "task": "no.such.task"},
+        "properties": {
+            "delivery_tag": "x",
+            "body_encoding": "base64",
+            "delivery_info": {"exchange": "", "routing_key": "x"},
+        },
+    }
+    return (
+        b"",
+        b"no JSON at all",
+        b"\x00\xff\xfe",
+        b"[" * 2000,
+        b"null",
+        b"{}",
+        b'{"body": 1, "headers": {}, "properties": {}}',
+        json.dumps(message).encode(),
     )
 
 
@@ -142,7 +150,7 @@ class Injector:
 
     def _once(self, planned: Planned) -> None:
         if planned.kind == "garbage":
-            self._redis.lpush(planned.target, garbage(self._random))
+            self._redis.lpush(planned.target, self._random.choice(garbage_of_every_kind()))
             self.done["garbage"] += 1
         else:
             self.done["duplicate"] += self._duplicate()
