@@ -252,6 +252,13 @@ def test_a_cluster_that_nobody_asks_lends_half_of_its_share(redis_url: str) -> N
     assert places.in_flight("prod") == 8
 
 
+def test_a_cluster_that_is_asked_by_the_same_query_lends_nothing_to_it(redis_url: str) -> None:
+    places = Places(redis_url, cluster("dev", 1.0), cluster("prod", 3.0), cap=20)
+    for number in range(5):
+        places.ask(f"q{number}", ["dev"])
+    assert places.ask("both", ["dev", "prod"])[1].keys() == {"dev"}
+
+
 def test_what_is_lent_comes_back_when_its_owner_is_asked(redis_url: str) -> None:
     places = Places(redis_url, cluster("dev", 1.0), cluster("prod", 3.0), cap=20)
     lent = [places.ask(f"q{number}", ["dev"])[0] for number in range(12)]
@@ -291,11 +298,14 @@ def test_random_asking_never_exceeds_a_cap_nor_starves_a_cluster_below_its_share
     places, own = Places(redis_url, *clusters, cap=cap), shares(weights, cap)
     running: dict[str, Plan] = {}
     for step in range(400):
+        if chance.random() < 0.2:
+            # As if nobody had asked it for a while: it lends, and wants back when it is asked.
+            places.redis.hdel(keys.RATES, chance.choice(sorted(weights)))
         if running and chance.random() < (0.2 if step < 300 else 0.5):
             places.admission.release(running.pop(chance.choice(sorted(running))))
             continue
         tenant, before = f"t{chance.randint(0, 9)}", {name: places.in_flight(name) for name in weights}
-        asked = sorted(chance.sample(sorted(weights), chance.randint(1, 4)))
+        asked = sorted(chance.sample(sorted(weights), chance.choice((1, 1, 2, 4))))
         plan, refused = places.ask(f"q{step}", asked, tenant=tenant)
         running[plan.query_id] = plan
         after = {name: places.in_flight(name) for name in weights}

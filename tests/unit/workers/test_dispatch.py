@@ -1,0 +1,95 @@
+"""Dispatch and its places: who does not send a plan gives them back. Real Redis; no worker takes what is sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from federation_core.config import Backend, Cluster, RateLimit, Settings
+from federation_core.connectors.stores import jobs_keys as keys
+from federation_core.connectors.stores.redis import connect
+from federation_core.errors import BrokerUnavailable, CoverageTooLow, QuotaExceeded
+from federation_core.plan import Plan
+from federation_core.query import Requirement
+from federation_core.tenancy import Limits
+from tests.support.plans import plan_of
+from workers.dispatch import Dispatch, wall_clock_ms
+
+TWO = Limits(max_running_jobs=2)
+ONE_AT_A_TIME = RateLimit(max_concurrent=1, max_queued=0)
+
+
+@pytest.fixture
+def dispatch(redis_url: str) -> Dispatch:
+    clusters = (
+        Cluster("dev", "dev", (Backend("metrics", "memory"),)),
+        Cluster("prod", "prod", (Backend("metrics", "memory"),), rate_limit=ONE_AT_A_TIME),
+    )
+    return Dispatch(Settings(clusters, redis_url=redis_url))
+
+
+def planned(query_id: str, require: str = "best_effort", clusters: tuple[str, ...] = ("dev", "prod")) -> Plan:
+    plan = plan_of(query_id, clusters=clusters, now_ms=wall_clock_ms(), timeout_ms=60_000)
+    return replace(plan, query=replace(plan.query, requirement=Requirement.parse(require)))
+
+
+def places(redis_url: str) -> dict[str, int]:
+    redis: Any = connect(redis_url)
+    names = (keys.running("acme"), keys.in_flight("dev"), keys.in_flight("prod"))
+    return {name: redis.zcard(name) for name in names}
+
+
+def test_a_cluster_without_a_place_is_left_out_of_the_plan(dispatch: Dispatch, redis_url: str) -> None:
+    assert len(dispatch.admit(planned("q1"), TWO).shards) == 2
+    plan = dispatch.admit(planned("q2"), TWO)
+    assert [shard.cluster_name for shard in plan.shards] == ["dev"]
+    assert {row.cluster: row.verdict.value for row in plan.left_out} == {"prod": "throttled", "stage": "pruned"}
+
+
+def test_a_query_that_cannot_be_answered_as_required_keeps_no_place(dispatch: Dispatch, redis_url: str) -> None:
+    dispatch.admit(planned("q1", clusters=("prod",)), TWO)
+    before = places(redis_url)
+    with pytest.raises(CoverageTooLow, match="the answer needs all and lacks prod"):
+        dispatch.admit(planned("q2", require="all"), TWO)
+    assert places(redis_url) == before
+
+
+def test_a_refused_tenant_takes_no_place(dispatch: Dispatch, redis_url: str) -> None:
+    for query_id in ("q1", "q2"):
+        dispatch.admit(planned(query_id, clusters=("dev",)), TWO)
+    before = places(redis_url)
+    with pytest.raises(QuotaExceeded):
+        dispatch.admit(planned("q3"), TWO)
+    assert places(redis_url) == before
+
+
+def test_a_job_that_follows_another_keeps_no_place(dispatch: Dispatch, redis_url: str) -> None:
+    leading = dispatch.admit(planned("q1", clusters=("dev",)), TWO)
+    assert dispatch.share(leading).query_id == "q1"
+    before = places(redis_url)
+    following = dispatch.admit(planned("q2", clusters=("dev",)), TWO)
+    assert dispatch.share(following).query_id == "q1"
+    assert places(redis_url) == before
+
+
+def test_a_query_that_the_broker_does_not_take_keeps_no_place(
+    dispatch: Dispatch, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(plan: Plan) -> None:
+        raise BrokerUnavailable("the task queue does not answer")
+
+    monkeypatch.setattr(dispatch, "_send", refuse)
+    plan = dispatch.admit(planned("q1"), TWO)
+    with pytest.raises(BrokerUnavailable):
+        dispatch.submit(plan)
+    assert set(places(redis_url).values()) == {0}
+
+
+def test_an_ended_job_keeps_no_place(dispatch: Dispatch, redis_url: str) -> None:
+    plan = dispatch.admit(planned("q1"), TWO)
+    dispatch.submit(plan)
+    assert set(places(redis_url).values()) == {1}
+    dispatch.cancel("acme", "q1")
+    assert set(places(redis_url).values()) == {0}
