@@ -239,6 +239,12 @@ def test_what_cannot_be_met_without_a_refusing_cluster_is_refused_before_anythin
     assert (caught.value.clusters, caught.value.retry_after_s) == (["stage"], 3)
 
 
+def test_a_cluster_that_refuses_while_the_query_runs_says_when_to_come_back() -> None:
+    result = answer({"stage": Rejected("busy", retry_after_s=7)}, require="all")
+    assert isinstance(result.error, CoverageTooLow)
+    assert (result.error.clusters, result.error.retry_after_s) == (["stage"], 7)
+
+
 def test_a_query_that_every_cluster_refuses_is_refused() -> None:
     with pytest.raises(CoverageTooLow, match="no cluster answered"):
         without(planned(), [throttled(name, "full", 1) for name in NAMES])

@@ -22,8 +22,9 @@ local member, most_jobs, lease, cap = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[
 local lend_after, rates_ttl, clusters = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
 
 local function taken(key)
-  redis.call('ZREMRANGEBYSCORE', key, 0, now)
-  return redis.call('ZCARD', key)
+  local count = redis.call('ZCARD', key)
+  if count > 0 then count = count - redis.call('ZREMRANGEBYSCORE', key, 0, now) end
+  return count
 end
 local function take(key)
   redis.call('ZADD', key, now + lease, member)
@@ -59,7 +60,7 @@ for c = 1, clusters do
   held = held + math.max(used[c], lends and own[c] or share[c])
 end
 
-local refused = {}
+local refused, left_now = {}, {}
 for s = 1, shards do
   local a = first_shard + 6 * s - 5
   local c, most, most_of_tenant = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
@@ -87,8 +88,12 @@ for s = 1, shards do
       used[c] = used[c] + 1
     end
   end
-  redis.call('HSET', KEYS[2], names[c], string.format('%.6f %.0f', left, now))
+  left_now[#left_now + 1] = names[c]
+  left_now[#left_now + 1] = string.format('%.6f %.0f', left, now)
 end
-redis.call('PEXPIRE', KEYS[2], rates_ttl)
+if shards > 0 then
+  redis.call('HSET', KEYS[2], unpack(left_now))
+  redis.call('PEXPIRE', KEYS[2], rates_ttl)
+end
 return refused
 """

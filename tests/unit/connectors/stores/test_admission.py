@@ -193,6 +193,13 @@ def test_a_longer_lease_is_not_cut_by_a_shorter_one_after_it(redis_url: str) -> 
     assert all(places.redis.pttl(key) > 500_000 for key in (keys.running("acme"), keys.in_flight("prod")))
 
 
+def test_a_query_that_asks_no_cluster_takes_a_job_s_place_only(redis_url: str) -> None:
+    places = Places(redis_url, cluster("prod"))
+    plan = replace(plan_of("q1"), shards=())
+    assert places.admission.admit(plan, MANY) == ()
+    assert places.redis.keys() == [keys.running("acme").encode()]
+
+
 def test_release_gives_back_every_place(redis_url: str) -> None:
     places = Places(redis_url, cluster("prod"), cluster("dev"))
     plan, _ = places.ask("q1")
