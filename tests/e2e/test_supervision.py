@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -95,7 +96,9 @@ def test_redis_killed_under_load_costs_at_most_what_came_last(serve: Running) ->
         [redis] = pids(serve, "redis-server")
         os.kill(redis, signal.SIGKILL)
         killed_s = time.monotonic()
-        serve.until(lambda: load.accepted_after(killed_s))
+        serve.until(lambda: "redis ended (signal SIGKILL)" in serve.said())
+        noticed_s = time.monotonic()
+        serve.until(lambda: load.accepted_after(noticed_s))
     finally:
         load.stop.set()
         for thread in threads:
@@ -103,6 +106,7 @@ def test_redis_killed_under_load_costs_at_most_what_came_last(serve: Running) ->
     counts = Counter(status for _, status in load.statuses)
     # 429: the load is more than one tenant may have running. 503: Redis is away. Never a bug, never a hang.
     assert set(counts) <= {202, 429, 503}, counts
+    serve.until(lambda: call(f"{serve.url()}/ready")[0] == 200)
     found = {query_id: call(f"{serve.url()}/api/v1/queries/{query_id}")[0] for _, query_id in load.accepted}
     lost = [accepted_s for accepted_s, query_id in load.accepted if found[query_id] == 404]
     assert set(found.values()) <= {200, 404}
@@ -134,9 +138,15 @@ def test_a_role_that_dies_again_and_again_is_said_to(serve: Running) -> None:
             os.kill(pid, signal.SIGKILL)
         serve.until(lambda times=times: end_of(times) in serve.said())
     assert call(f"{serve.url()}/health")[0] == 200
+    [log] = re.findall(r"The log of all roles is (\S+stack\.log)", serve.said())
+    noted = [json.loads(line) for line in Path(log).read_text().splitlines()]
+    assert end_of(1) in [line["message"] for line in noted if line["role"] == "stack"]
 
 
 def test_what_was_started_again_ends_with_the_rest_when_all_is_killed(serve: Running) -> None:
+    for pid in pids(serve, "while read -r sign group"):
+        os.kill(pid, signal.SIGKILL)
+    serve.until(lambda: "the guard ended and is started again" in serve.said())
     for pid in pids(serve, "workers"):
         os.kill(pid, signal.SIGKILL)
     serve.until(lambda: "cluster worker ended (signal SIGKILL) and is started again" in serve.said())

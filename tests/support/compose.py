@@ -135,4 +135,4 @@ class Composed:
     def _environment(self, service: Mapping[str, Any]) -> dict[str, str]:
         """Return what the service is given, and of ours only where programs and libraries are."""
         given = {name: self._here(value) for name, value in service["environment"].items()}
-        return commands.environment({"PATH": os.environ["PATH"], "HOME": str(self.folder), **given})
+        return commands.environment({"PATH": os.environ["PATH"], "HOME": "/nonexistent", **given})
