@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.conftest import require_program
-from tests.support.stack import CLUSTERS, Stack
+from tests.support.stack import CLUSTERS, METRIC, Stack
 from tests.support.web_server import WebServer
 
 pytestmark = pytest.mark.heavy
@@ -55,6 +55,13 @@ def test_the_first_page_names_every_cluster_and_the_one_without_a_worker(web: We
     text = shown(f"{web.url}/", tmp_path)
     assert [name for name in CLUSTERS if f" {name} " not in text] == []
     assert text.count(" alive ") == len(CLUSTERS) - 1
+
+
+def test_the_first_page_shows_the_newest_queries_and_how_they_ended(web: WebServer, tmp_path: Path) -> None:
+    question = {"signal": "metrics", "query": f"count({METRIC})", "clusters": ["stage"]}
+    web.post("/api/v1/queries", question, Prefer="wait=20")
+    text = shown(f"{web.url}/", tmp_path)
+    assert f"count({METRIC}) failed 100 %" in text
 
 
 def test_the_api_page_shows_every_operation_of_the_document(web: WebServer, tmp_path: Path) -> None:

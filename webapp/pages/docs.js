@@ -69,16 +69,26 @@ function form(document_, method, path, operation) {
     output.textContent = "…";
     try {
       const response = await fetch(address.value, { method, headers, body: schema ? body.value : undefined });
-      const text = await response.text();
-      const shown = ["x-federation-coverage", "server-timing", "location", "retry-after"]
+      const shown = ["x-federation-coverage", "server-timing", "location", "link", "retry-after"]
         .filter((name) => response.headers.has(name))
         .map((name) => `${name}: ${response.headers.get(name)}`);
-      output.textContent = [`${response.status} ${response.statusText}`, ...shown, "", pretty(text)].join("\n");
+      const head = [`${response.status} ${response.statusText}`, ...shown, "", ""].join("\n");
+      if (response.headers.get("content-type")?.startsWith("text/event-stream")) {
+        await pour(response.body, output, head);
+      } else {
+        output.textContent = head + pretty(await response.text());
+      }
     } catch (error) {
       output.textContent = String(error);
     }
   });
   return made;
+}
+
+async function pour(stream, output, head) {
+  output.textContent = head;
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) output.textContent += part.value;
 }
 
 function pretty(text) {

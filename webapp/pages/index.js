@@ -1,6 +1,9 @@
-// The start page's only moving part: the members of the federation and whether a worker serves each.
+// The start page's moving parts: the members of the federation and whether a worker serves each, and the newest
+// queries, of which those that run are followed by their events.
 
 const place = document.getElementById("clusters");
+const queries = document.getElementById("queries");
+const SHOWN = 10;
 
 function element(name, text, className) {
   const made = document.createElement(name);
@@ -21,7 +24,7 @@ function table(clusters) {
       element("td", cluster.name),
       element("td", cluster.environment),
       element("td", Object.keys(cluster.backends).join(", ")),
-      element("td", alive ? "alive" : "silent", alive ? "good" : "bad"),
+      element("td", alive ? "alive" : cluster.worker.reason, alive ? "good" : "bad"),
     );
   }
   return made;
@@ -35,3 +38,48 @@ async function show() {
 }
 
 show().catch((error) => place.replaceChildren(element("h2", "Clusters"), element("p", String(error), "bad")));
+
+function link(target, text) {
+  const made = element("a", text);
+  made.href = target;
+  return made;
+}
+
+function cell(...children) {
+  const made = element("td", "");
+  made.append(...children);
+  return made;
+}
+
+function fill(row, job) {
+  const { self, result, events } = job.links;
+  const ended = job.finishedMs !== null;
+  row.replaceChildren(
+    cell(link(self, job.queryId)),
+    element("td", job.query),
+    element("td", `${job.state} ${job.percent} %`, job.state === "complete" ? "good" : ended ? "bad" : "quiet"),
+    cell(link(result, "result"), " ", link(events, "events")),
+  );
+}
+
+function follow(row, job) {
+  const source = new EventSource(job.links.events);
+  const show = (event) => fill(row, JSON.parse(event.data));
+  source.addEventListener("progress", show);
+  source.addEventListener("end", (event) => { show(event); source.close(); });
+}
+
+async function showQueries() {
+  const response = await fetch(`/api/v1/queries?limit=${SHOWN}`);
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.detail);
+  const made = element("table", "");
+  for (const job of answer.queries) {
+    const row = made.insertRow();
+    fill(row, job);
+    if (job.finishedMs === null) follow(row, job);
+  }
+  queries.replaceChildren(element("h2", "Newest queries"), answer.queries.length ? made : element("p", "none yet", "quiet"));
+}
+
+showQueries().catch((error) => queries.replaceChildren(element("h2", "Newest queries"), element("p", error.message, "quiet")));
