@@ -49,6 +49,13 @@ class Admission:
     def _shares(self) -> dict[str, int]:
         return shares({cluster.name: cluster.weight for cluster in self._clusters}, self._cap)
 
+    @cached_property
+    def _rates_ttl_ms(self) -> int:
+        """After so long without a query every burst is whole again, also where twice as much was owed."""
+        rates = [cluster.rate_limit for cluster in self._clusters]
+        longest_s = max(2 * rate.burst / rate.requests_per_second for rate in rates)
+        return int(min(keys.REMEMBER_MS, max(LEND_AFTER_MS, longest_s * 1000)))
+
     def admit(self, plan: Plan, limits: Limits) -> tuple[ClusterVerdict, ...]:
         """Take a place for a plan's job and each of its shards; return the verdict of every cluster that has none.
 
@@ -66,7 +73,7 @@ class Admission:
             plan.deadline_ms - plan.created_ms + LEASE_MARGIN_MS,
             self._cap,
             LEND_AFTER_MS,
-            keys.REMEMBER_MS,
+            self._rates_ttl_ms,
             len(self._clusters),
         ]
         for cluster in self._clusters:

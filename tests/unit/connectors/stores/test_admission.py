@@ -186,6 +186,13 @@ def test_every_key_has_a_time_to_live(redis_url: str) -> None:
     assert all(places.redis.pttl(key) > 0 for key in found)
 
 
+def test_rates_are_forgotten_when_every_burst_is_whole_again(redis_url: str) -> None:
+    slow = cluster("prod", rate_limit=RateLimit(requests_per_second=0.5, burst=100))
+    Places(redis_url, slow, cluster("dev")).ask("q1")
+    # 100 leaves at one in two seconds, and as many that may be owed.
+    assert 300_000 < connect(redis_url).pttl(keys.RATES) <= 400_000
+
+
 def test_a_longer_lease_is_not_cut_by_a_shorter_one_after_it(redis_url: str) -> None:
     places = Places(redis_url, cluster("prod"))
     places.ask("q1", timeout_ms=600_000)
