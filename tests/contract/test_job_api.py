@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -18,8 +21,10 @@ from tests.support.event_stream import EventStream
 from tests.support.stack import CLUSTERS, COUNTS, METRIC, Stack
 from tests.support.web_server import Answer, WebServer
 from webapp import create_app
+from webapp.cli.stack import commands
 
 pytestmark = pytest.mark.heavy
+Start = Callable[..., subprocess.Popen[str]]
 SUM = {"signal": "metrics", "query": f"sum({METRIC})"}
 EVERYTHING = str(sum(COUNTS.values()))
 KEY = "a-secret-of-at-least-thirty-two-bytes"
@@ -45,6 +50,23 @@ def web(stack: Stack) -> Iterator[WebServer]:
 def _faults_end_with_the_test(stack: Stack) -> Iterator[None]:
     yield
     stack.break_clusters({})
+
+
+@pytest.fixture
+def command(stack: Stack) -> Iterator[Start]:
+    """Start an `appsentry` command; it ends with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        argv, pipe = commands.python("webapp.cli", *arguments), subprocess.PIPE
+        process = subprocess.Popen(argv, env=commands.environment(os.environ), stdout=pipe, stderr=pipe, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def question(stack: Stack, offset_ms: int = 0, **more: Any) -> dict[str, Any]:
@@ -297,6 +319,58 @@ class TestKeeping:
         assert web.send("DELETE", where).status_code == 410
 
 
+class TestCommandLine:
+    """`appsentry jobs` and a waiting `appsentry query`, as processes of their own."""
+
+    def test_following_survives_a_web_process_that_is_killed_and_started_again(
+        self, stack: Stack, command: Start
+    ) -> None:
+        stack.break_clusters({"dev": {"hold": True}})
+        with WebServer(stack) as first:
+            where = submitted(first, question(stack, 20))
+            following = command("jobs", where.rpartition("/")[2], "--follow", "--json", "--server", first.url)
+            assert following.stdout is not None
+            seen = json.loads(following.stdout.readline())
+            first.process.kill()
+            first.process.wait(10)
+            with WebServer(stack, port=int(first.url.rpartition(":")[2])):
+                stack.break_clusters({})
+                rest, said = following.communicate(timeout=40)
+        assert seen["state"] in ("queued", "running")
+        assert [json.loads(line)["state"] for line in rest.splitlines()][-1] == "complete", said
+        assert following.returncode == 0
+
+    def test_ctrl_c_of_a_waiting_query_ends_it_on_the_server(
+        self, stack: Stack, web: WebServer, command: Start
+    ) -> None:
+        stack.break_clusters({"dev": {"hold": True}})
+        at = str(stack.now_ms // 1000 - 21)
+        asking = command("query", f"sum({METRIC})", "--at", at, "--server", web.url)
+        stack.until(lambda: any(job["startTime"][:19] == utc(int(at)) for job in listed(web)))
+        asking.send_signal(signal.SIGINT)
+        _, said = asking.communicate(timeout=30)
+        assert asking.returncode == 130, said
+        assert next(job["state"] for job in listed(web) if job["startTime"][:19] == utc(int(at))) == "cancelled"
+
+    def test_a_query_is_cancelled_by_its_id(self, stack: Stack, web: WebServer, command: Start) -> None:
+        stack.break_clusters({"dev": {"hold": True}})
+        where = submitted(web, question(stack, 22))
+        cancelling = command("jobs", where.rpartition("/")[2], "--cancel", "--server", web.url)
+        out, said = cancelling.communicate(timeout=30)
+        assert (cancelling.returncode, "cancelled" in out) == (0, True), said
+        assert state(web, where) == "cancelled"
+
+
+def test_a_web_role_with_listeners_ends_when_it_is_told_to(stack: Stack) -> None:
+    stack.break_clusters({"dev": {"hold": True}})
+    with WebServer(stack) as web:
+        where = submitted(web, question(stack, 23))
+        with EventStream(web.url + where + "/events") as stream:
+            next(iter(stream))
+            web.process.terminate()
+            assert web.process.wait(10) == 0
+
+
 def test_another_tenants_job_is_404_whatever_is_tried(stack: Stack) -> None:
     client = create_app(replace(stack.settings, auth=Auth(enabled=True, key=KEY))).test_client()
     where = client.post("/api/v1/queries", json=SUM, headers=bearer("a", "*")).headers["Location"]
@@ -304,6 +378,15 @@ def test_another_tenants_job_is_404_whatever_is_tried(stack: Stack) -> None:
         body = {"keep": "1h"} if method == "POST" else None
         assert client.open(where + rest, method=method, json=body, headers=bearer("b", "*")).status_code == 404
     assert client.get(where + "/result", headers={**bearer("a", "*"), "Prefer": "wait=20"}).status_code == 200
+
+
+def listed(web: WebServer) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = web.get("/api/v1/queries").json["queries"]
+    return found
+
+
+def utc(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def bearer(tenant: str, width: str) -> dict[str, str]:

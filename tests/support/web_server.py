@@ -33,14 +33,15 @@ class Answer:
 
 @dataclass
 class WebServer:
-    """Starts gunicorn on a free port; a context manager that leaves no process behind."""
+    """Starts gunicorn on a free port, or a given one; a context manager that leaves no process behind."""
 
     stack: Stack
+    port: int = 0
 
     def __enter__(self) -> WebServer:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+            port = self.port or probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         argv = commands.web(f"127.0.0.1:{port}")
         with (self.stack.folder / "web.log").open("ab") as log:

@@ -7,6 +7,7 @@ error, and leave nothing behind.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -52,10 +53,10 @@ def answer(api: Api, question: Mapping[str, Any], timeout_s: float, live: Consol
 
     Raises NoAnswer: the server is not there, or has not answered long after the deadline.
     """
-    query_id = ""
+    query_id, key = "", uuid.uuid4().hex
     try:
         # Submitted and then waited for, in two requests: whoever is interrupted must know what to cancel.
-        reply = api.submit(question, 0)
+        reply = api.submit(question, key)
         if reply.status != 202:
             return reply
         query_id, give_up_s = str(reply.json.get("queryId", "")), time.monotonic() + timeout_s + _GRACE_S
@@ -67,18 +68,20 @@ def answer(api: Api, question: Mapping[str, Any], timeout_s: float, live: Consol
             time.sleep(POLL_S)
         return reply
     except KeyboardInterrupt:
-        _cancel(api, query_id)
+        _cancel(api, question, key, query_id)
         raise click.exceptions.Exit(130) from None
 
 
-def _cancel(api: Api, query_id: str) -> None:
-    if query_id:
-        try:
-            cancelled = api.cancel(query_id).status == 202
-        except NoAnswer as exc:
-            click.echo(f"query {query_id} could not be cancelled: {exc.message}", err=True)
-        else:
-            click.echo(f"query {query_id} {'is cancelled' if cancelled else 'had ended'}", err=True)
+def _cancel(api: Api, question: Mapping[str, Any], key: str, query_id: str) -> None:
+    try:
+        if not query_id:
+            # Interrupted before the id came: under the same key the server says which one it is.
+            query_id = str(api.submit(question, key).json.get("queryId", ""))
+        cancelled = bool(query_id) and api.cancel(query_id).status == 202
+    except NoAnswer as exc:
+        click.echo(f"the query could not be cancelled: {exc.message}", err=True)
+    else:
+        click.echo(f"query {query_id} {'is cancelled' if cancelled else 'had ended'}", err=True)
 
 
 def _watch(api: Api, query_id: str, console: Console, give_up_s: float) -> None:

@@ -122,10 +122,10 @@ class Api:
         if token:
             self._session.headers["Authorization"] = f"Bearer {token}"
 
-    def submit(self, question: Mapping[str, Any], wait_s: float) -> Reply:
-        """Submit a query, holding for its answer up to `wait_s`: 200 with the answer, or 202 with the job's id."""
-        prefer = f"wait={round(wait_s)}" if wait_s >= 1 else "respond-async"
-        return self._send("POST", "/api/v1/queries", body=question, wait_s=wait_s, headers={"Prefer": prefer})
+    def submit(self, question: Mapping[str, Any], key: str) -> Reply:
+        """Submit a query: 202 with the job's id. Submitted again under the same key it is the same job."""
+        headers = {"Prefer": "respond-async", "Idempotency-Key": f'"{key}"'}
+        return self._send("POST", "/api/v1/queries", body=question, headers=headers)
 
     def job(self, query_id: str) -> Reply:
         """Return a query's state and the progress of its clusters."""
