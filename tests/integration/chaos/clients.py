@@ -170,9 +170,10 @@ class HttpClient(Client):
         body |= {"require": require, "timeout": f"{timeout_ms}ms"}
         if clusters:
             body["clusters"] = list(clusters)
-        answer = self._send("POST", "/api/v1/queries", body)
-        if answer is None or answer.status_code != 202:
-            self._refused("http", "no connection" if answer is None else slug(answer))
+        while (answer := self._send("POST", "/api/v1/queries", body)) is None:
+            self._refused("http", "no connection")
+        if answer.status_code != 202:
+            self._refused("http", slug(answer))
             return
         self.notes.asked["http"] += 1
         query_id, deadline_ms = answer.json["queryId"], answer.json["deadlineMs"]

@@ -57,6 +57,8 @@ class Episodes:
 
     clock: Callable[[], int]
     all: list[Episode] = field(default_factory=list)
+    #: When and how much slower than alone the machine ran us; see `machine`.
+    stretches: list[tuple[int, float]] = field(default_factory=list)
 
     @contextmanager
     def episode(self, kind: str, cluster: str) -> Iterator[Episode]:
@@ -93,3 +95,14 @@ class Episodes:
         return sum(
             max(0.0, min(until_ms, e.until_ms) - max(from_ms, e.from_ms)) for e in list(self.all) if e.kind == kind
         )
+
+    def stretch(self, from_ms: float, until_ms: float) -> float:
+        """Return how many times slower than alone the machine was within a span, never less than 1."""
+        within = [stretch for at_ms, stretch in list(self.stretches) if from_ms <= at_ms <= until_ms]
+        return max(1.0, sum(within) / len(within)) if within else 1.0
+
+    def told(self, created_ms: float, span_ms: float = 5_000) -> str:
+        """Say for a reader what went on around a query: each episode with its span relative to the query's begin."""
+        near = [e for e in self.all if e.from_ms <= created_ms + span_ms and created_ms - span_ms <= e.until_ms]
+        spans = (f"{e.kind} {e.cluster} {e.from_ms - created_ms:+.0f}…{e.until_ms - created_ms:+.0f} ms" for e in near)
+        return "around it: " + ", ".join(spans)

@@ -50,6 +50,8 @@ WEIGHTS = {
 _TAIL_S = 1.0
 #: After Redis goes on, whoever waited for an answer in vain connects again.
 _PAUSE_TAIL_S = 2.5
+#: Faults of which the targets stand in for each other: with both merge workers gone nobody would end a job.
+_ONE_AT_A_TIME = {"redis paused": EVERYONE, "merge killed": MERGES[0]}
 #: Every queue that somebody reads.
 QUEUES = [*(f"cluster.{name}" for name in CLUSTERS), MERGE_QUEUE, DISCOVERY_QUEUE]
 
@@ -137,7 +139,7 @@ class Injector:
         for planned in schedule(self.seed, self.every_s):
             if self._over.wait(planned.wait_s):
                 return
-            lock = self._busy[EVERYONE if planned.kind == "redis paused" else planned.target]
+            lock = self._busy[_ONE_AT_A_TIME.get(planned.kind, planned.target)]
             if planned.kind in ("garbage", "duplicate"):
                 pool.submit(self._once, planned).add_done_callback(self._look)
             elif lock.acquire(blocking=False):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 
 from tests.integration.chaos.episodes import Episodes
-from tests.support.stack import CLUSTERS, Stack
+from tests.support.stack import CLUSTERS, Stack, children
 from tests.support.web_server import WebServer
 from webapp.cli.stack import commands
 
@@ -108,7 +108,8 @@ class Roles:
         try:
             if name in CLUSTERS:
                 return self.serves(name)
-            return self._answers() if name == WEB else True
+            # The pool is the last thing that a merge worker starts before it works.
+            return self._answers() if name == WEB else bool(children(self.roles[name].process.pid))
         except Exception:
             # Redis may stand still at this moment; asked again soon.
             return False

@@ -14,6 +14,7 @@ from tests.integration.chaos.clients import Client, DirectClient, HttpClient, No
 from tests.integration.chaos.episodes import Episodes
 from tests.integration.chaos.faults import Injector
 from tests.integration.chaos.judge import Ended, Findings, judge
+from tests.integration.chaos.machine import pulse
 from tests.integration.chaos.roles import Roles
 from tests.support.stack import COUNTS, METRIC, Stack, total
 from workers.dispatch import wall_clock_ms
@@ -38,6 +39,7 @@ class Report:
     ended_by_themselves: dict[str, int]
     counts: dict[str, int]
     complete_afterwards: int
+    machine: float
     wrong: dict[str, list[str]]
 
     def to_json(self) -> dict[str, Any]:
@@ -51,6 +53,7 @@ class Report:
             "ended_by_themselves": self.ended_by_themselves,
             "counts": self.counts,
             "complete_afterwards": f"{self.complete_afterwards} of {QUERIES_AFTERWARDS}",
+            "machine_times_slower": round(self.machine, 2),
             "wrong": {kind: len(found) for kind, found in self.wrong.items()},
         }
 
@@ -61,7 +64,7 @@ def run(folder: Path, queries: int, seed: int) -> Report:
     episodes, notes, numbers = Episodes(wall_clock_ms), Notes(), Numbers(queries)
     with Stack(folder) as stack:
         roles = Roles(stack, episodes)
-        with roles.running():
+        with roles.running(), pulse(episodes):
             _open_stores(stack)
             injector = Injector(roles, episodes, seed, FAULT_EVERY_S)
             with injector.injecting(), ThreadPoolExecutor(DIRECT_CLIENTS + HTTP_CLIENTS) as pool:
@@ -80,6 +83,7 @@ def run(folder: Path, queries: int, seed: int) -> Report:
         ended_by_themselves=dict(sorted(roles.ended_by_themselves.items())),
         counts=dict(sorted(findings.counts.items())),
         complete_afterwards=afterwards,
+        machine=episodes.stretch(0, wall_clock_ms()),
         wrong=dict(sorted(findings.wrong.items())),
     )
 

@@ -12,7 +12,8 @@ from tests.integration.chaos.faults import WEIGHTS
 from tests.integration.chaos.run import QUERIES_AFTERWARDS, run
 
 pytestmark = pytest.mark.heavy
-QUERIES = 500
+#: A few of them are nonsense on purpose, or refused while Redis stands still; 500 jobs must have been made.
+QUERIES, JOBS = 600, 500
 #: A machine that is busy with other things may make an innocent cluster late now and then: this share of the verdicts
 #: at most. It is said truthfully, so it is no lie of the ledger, and how fast the machine is proves nothing.
 SLOW_SHARE = 0.02
@@ -28,5 +29,6 @@ def test_chaos_finds_no_lie_no_lost_job_and_no_lasting_harm(tmp_path: Path, caps
     assert report.wrong == {}
     assert len(slow) <= SLOW_SHARE * report.counts["verdicts with a certain truth"], slow
     assert report.complete_afterwards == QUERIES_AFTERWARDS
-    assert report.counts["jobs"] >= QUERIES * 0.8
-    assert len(report.faults) >= len(WEIGHTS) * 0.7
+    assert report.counts["jobs"] >= JOBS
+    assert report.counts["complete"] and report.counts["partial"]
+    assert len(report.faults) >= len(WEIGHTS) / 2

@@ -106,6 +106,14 @@ def test_a_job_that_ends_too_late_is_found_unless_redis_stood_still() -> None:
     assert found(WHOLE, paused, finished_ms=T0 + 4_001) == ["late"]
 
 
+def test_a_busy_machine_has_more_time_and_is_slow_by_itself() -> None:
+    busy = Episodes(lambda: T0, stretches=[(T0 + 10, 1.0), (T0 + 20, 3.0)])
+    assert busy.stretch(T0, T0 + 5_000) == 2.0
+    assert not judge([Ended(plan(), T0 + 5_000, WHOLE)], Notes(), busy).wrong
+    assert list(judge([Ended(plan(), T0 + 5_001, WHOLE)], Notes(), busy).wrong) == ["late"]
+    assert not judge([Ended(plan(), T0 + 500, WITHOUT_STAGE)], Notes(), busy).wrong
+
+
 def test_a_job_without_an_end_is_found() -> None:
     assert list(judge([Ended(plan(), None, None)], Notes(), Episodes(lambda: T0)).wrong) == ["a job did not end"]
 
