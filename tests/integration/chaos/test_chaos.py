@@ -30,5 +30,5 @@ def test_chaos_finds_no_lie_no_lost_job_and_no_lasting_harm(tmp_path: Path, caps
     assert len(slow) <= SLOW_SHARE * report.counts["verdicts with a certain truth"], slow
     assert report.complete_afterwards == QUERIES_AFTERWARDS
     assert report.counts["jobs"] >= JOBS
-    assert report.counts["complete"] and report.counts["partial"]
+    assert min(report.counts["complete"], report.counts["partial"]) > 0
     assert len(report.faults) >= len(WEIGHTS) / 2
