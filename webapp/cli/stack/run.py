@@ -21,7 +21,7 @@ from webapp.cli.stack.journal import Journal
 from webapp.cli.stack.ports import DEFAULT_PORT, PortBusy, listen
 from webapp.cli.stack.process import Role
 from webapp.cli.stack.scratch import Scratch
-from webapp.cli.stack.single_machine import RoleEnded, Stack
+from webapp.cli.stack.single_machine import Stack, StartFailed
 
 LOG_NAME = "stack.log"
 #: The exit code of a run that was ended before it had done what it was for.
@@ -90,7 +90,7 @@ def run(wanted: Run, scratch: Scratch) -> int:
             return _run(wanted, stack, stopping, journal)
         except KeyboardInterrupt:
             return INTERRUPTED
-        except RoleEnded as exc:
+        except StartFailed as exc:
             if wanted.log is None:
                 scratch.keep()
             raise click.ClickException(f"{exc}\nThe log of all roles is {journal.path}") from None

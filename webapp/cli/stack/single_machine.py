@@ -30,15 +30,15 @@ from webapp.cli.stack.supervision import Supervised, Tell
 _REDIS: Final = "redis"
 START_TIMEOUT_S: Final = 60.0
 _END_TIMEOUT_S: Final = 6.0
-_LOOK_S: Final = 0.05
+_LOOK_S: Final = 0.02
 _WATCH_S: Final = 0.25
 #: A role that ends so many times in a row while the stack starts will not come up.
 _PATIENCE: Final = 3
 _REDIS_TIMEOUT_S: Final = 20.0
 
 
-class RoleEnded(Exception):
-    """A role does not come up."""
+class StartFailed(Exception):
+    """The stack does not come up, for want of a role."""
 
 
 class Stack:
@@ -69,7 +69,7 @@ class Stack:
         """Start every role, the companions first: they have the most to do; `stop` ends the wait for Redis.
 
         Raises InvalidConfig: there is no Redis server to start. StoreUnavailable: the given one does not answer.
-        RoleEnded: the one that was started does not.
+        StartFailed: the one that was started does not.
         """
         self._start(companions)
         if self._redis_url:
@@ -92,7 +92,7 @@ class Stack:
     def wait_until_ready(self, stop: threading.Event, also: Callable[[], bool] = lambda: True) -> bool:
         """Return True once the API answers, a worker serves every cluster and `also` holds; False if `stop` is set.
 
-        Raises RoleEnded: a role does not come up, or they are not ready after a minute; says which.
+        Raises StartFailed: a role does not come up, or they are not ready after a minute; says which.
         """
         checks = {"the web role": self._web_answers, "the cluster worker": self._clusters_served, "the data": also}
         return self._until(checks, stop, START_TIMEOUT_S)
@@ -135,12 +135,12 @@ class Stack:
             self._look()
             for role in self._roles:
                 if role.backoff.ends >= _PATIENCE:
-                    raise RoleEnded(f"{role.role.title} does not come up")
+                    raise StartFailed(f"{role.role.title} does not come up")
             checks = {name: ready for name, ready in checks.items() if not ready()}
             if not checks:
                 return True
             if time.monotonic() > until_s:
-                raise RoleEnded(f"not ready after {timeout_s:.0f} s: {', '.join(checks)}")
+                raise StartFailed(f"not ready after {timeout_s:.0f} s: {', '.join(checks)}")
             stop.wait(_LOOK_S)
         return False
 
