@@ -134,6 +134,24 @@ class TestSixClusters:
         assert [entry["cluster"] for entry in answer.json["entries"]] == ["app-prod", "prod"]
         assert mismatches(document, "post", "/api/v1/logs/search", answer) == []
 
+    @pytest.mark.parametrize(
+        ("rows", "body"),
+        [
+            ("entries", {"signal": "logs", "query": '{level="error"}'}),
+            ("spans", {"signal": "traces", "query": TRACE_ID}),
+        ],
+    )
+    def test_logs_and_spans_come_in_pages_of_their_own_order(
+        self, six: WebServer, document: dict[str, Any], rows: str, body: dict[str, Any]
+    ) -> None:
+        where = six.post("/api/v1/queries", body).headers["Location"] + "/result"
+        whole = six.get(where, Prefer="wait=20").json[rows]
+        first = six.get(where + "?limit=1")
+        second = six.get(f"{where}?cursor={first.json['cursor']}")
+        assert first.headers["Link"] == f'<{where}?cursor={first.json["cursor"]}>; rel="next"'
+        assert (len(whole), first.json[rows] + second.json[rows], second.json["cursor"]) == (2, whole, None)
+        assert mismatches(document, "get", where, first) == []
+
     def test_a_job_is_submitted_watched_and_collected(self, six: WebServer, document: dict[str, Any]) -> None:
         submitted = six.post("/api/v1/queries", {"signal": "metrics", **SUM})
         assert submitted.status_code == 202

@@ -140,6 +140,17 @@ class TestJoining:
         assert web.get(both[who] + "/result").status_code == 499
         assert [state(web, where) for where in both][who] == "cancelled"
 
+    def test_who_cancels_while_he_waits_is_told_so_and_not_the_others_answer(
+        self, stack: Stack, web: WebServer
+    ) -> None:
+        stack.break_clusters({"dev": {"hold": True}})
+        first, second = (submitted(web, question(stack, 30)) for _ in range(2))
+        with ThreadPoolExecutor() as pool:
+            waiters = [pool.submit(web.get, where + "/result", Prefer="wait=25") for where in (first, second)]
+            assert web.send("DELETE", first).status_code == 202
+            stack.break_clusters({})
+            assert [waiter.result().status_code for waiter in waiters] == [499, 200]
+
     def test_when_all_have_cancelled_the_execution_ends(self, stack: Stack, web: WebServer) -> None:
         stack.break_clusters({"dev": {"drip_s": 0.02}})
         both = [submitted(web, question(stack, 5)) for _ in range(2)]

@@ -178,11 +178,13 @@ def read_result(parameters: dict[str, Any], query_id: str) -> Response:
     asking, preference = pipeline(), _preference()
     job = asking.job(scope(), query_id)
     page = _page(parameters, query_id)
+    result = None if job.withdrawn else asking.wait(job, preference.wait_ms)
+    if preference.wait_ms:
+        # Its owner may have cancelled it meanwhile, while others who share the execution went on waiting.
+        job = asking.job(scope(), query_id)
     if job.withdrawn:
         error = QueryCanceled("the query was cancelled", query_id=query_id)
-        result: Result | None = Result(query_id, "failed", progress_coverage(job.progress), error=error)
-    else:
-        result = asking.wait(job, preference.wait_ms)
+        result = Result(query_id, "failed", progress_coverage(job.progress), error=error)
     if result is None:
         response = job_answer(asking.job(scope(), query_id), 202)
         response.headers["Retry-After"] = str(POLL_AFTER_S)
