@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
+from time import sleep
 
 from federation_core import connectors, federate
 from federation_core.cancellation import Cancellation
@@ -20,7 +21,7 @@ from federation_core.connectors import Connector
 from federation_core.connectors.stores.jobs import Jobs
 from federation_core.connectors.stores.sealed import seal
 from federation_core.errors import ClusterError, FederationError, InternalError, StoreUnavailable, TooLarge, Unreachable
-from federation_core.outcome import Partial, Verdict
+from federation_core.outcome import ClusterVerdict, Partial, Verdict
 from federation_core.plan import Shard
 from federation_core.query import Deadline
 from federation_core.signals import kind_named
@@ -32,6 +33,8 @@ from workers.one_per_shard import OnePerShard
 
 #: How long after its deadline a shard that does not end keeps its second delivery waiting.
 _AFTER_DEADLINE_S = 1.0
+#: How long until a part that Redis has not taken is offered again.
+_PUT_AGAIN_S = 0.5
 #: A shard that begins up to this long after its deadline is still answered, with that.
 _NEAR_MS = 5_000
 _log = logging.getLogger(__name__)
@@ -127,13 +130,27 @@ class ShardRunner:
             data = self._encode(shard, partial)
         row = partial.verdict()
         row = replace(row, stats=replace(row.stats, bytes=len(data)))
-        self._jobs.put_part(shard.scope.tenant_id, shard.query_id, shard.cluster_name, data, row)
+        self._put(shard, data, row)
         if isinstance(partial.error, InternalError):
             _log.error("a shard failed", exc_info=partial.error)
         # The ledger holds every row; the log needs those that somebody will ask about.
         level = logging.DEBUG if row.verdict is Verdict.OK else logging.INFO
         facts = {"verdict": row.verdict.value, "reason": row.reason, "elapsed_ms": row.elapsed_ms, "bytes": len(data)}
         _log.log(level, "shard", extra=facts)
+
+    def _put(self, shard: Shard, data: bytes, row: ClusterVerdict) -> None:
+        """Write a part, again and again while Redis does not answer and the query may still be waiting for it.
+
+        Raises StoreUnavailable: it could not be written by then.
+        """
+        while True:
+            try:
+                self._jobs.put_part(shard.scope.tenant_id, shard.query_id, shard.cluster_name, data, row)
+                return
+            except StoreUnavailable:
+                if self._clock() + _PUT_AGAIN_S * 1000 >= shard.deadline_ms:
+                    raise
+            sleep(_PUT_AGAIN_S)
 
     def _answer(self, shard: Shard, cancellation: Cancellation) -> Partial:
         try:

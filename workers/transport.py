@@ -5,7 +5,8 @@ cannot be read costs itself and a line in the log. With the stock transport it e
 taken from its list before it is parsed; a worker that is restarted is then ended by the next one.
 Overrides `Channel._brpop_start`, `Channel._brpop_read` and `Transport._deliver` (kombu 5.7), where the queues to listen
 to are named, where a message is parsed and where it is handed on. What is wrong with the connection still raises,
-since that is how a worker learns that it has to reconnect.
+since that is how a worker learns that it has to reconnect. A task that ends after that acknowledges over a channel that
+is closed, which is such an error too (`Channel._connparams`); with the stock transport it ends the worker.
 """
 
 from __future__ import annotations
@@ -28,6 +29,20 @@ _AGAIN_S = 0.005
 _NO_QUEUE = "none"
 
 
+class QoS(redis.QoS):
+    """The unacknowledged messages of a channel; they rest in Redis too, where a later look finds them."""
+
+    def restore_unacked(self, client: Any = None) -> Any:
+        """Put the messages back into their queues, if there still is a connection to do so."""
+        try:
+            return super().restore_unacked(client=client)  # type: ignore[no-untyped-call]
+        except (*redis.Transport.connection_errors, *redis.Transport.channel_errors) as exc:
+            # Raised from here it would keep the channel from being closed.
+            _log.warning("messages stay unacknowledged: the connection is lost", extra={"error": repr(exc)[:200]})
+            self._delivered.clear()
+            return []
+
+
 class Channel(redis.Channel):
     """A channel that throws away what is not JSON, and takes no more of a queue than `most_per_queue` says.
 
@@ -35,8 +50,14 @@ class Channel(redis.Channel):
     bounded by the worker alone.
     """
 
+    QoS = QoS
     from_transport_options = (*redis.Channel.from_transport_options, "most_per_queue")  # type: ignore[assignment]
     most_per_queue: Mapping[str, int] = MappingProxyType({})
+
+    def _connparams(self, asynchronous: bool = False) -> Any:
+        if self.connection is None or self.connection.client is None:
+            raise ConnectionResetError("the channel's connection is closed")
+        return super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]
 
     def _brpop_start(self, timeout: float | None = None) -> Any:
         cycle = self._queue_cycle

@@ -146,7 +146,7 @@ def test_a_failed_opening_is_tried_again(runner: ShardRunner, jobs: Jobs, open_c
 
 def test_a_store_that_is_away_does_not_raise(open_connector: Any) -> None:
     runner = ShardRunner(SETTINGS, frozenset({"prod"}), Jobs("redis://127.0.0.1:1/0"), lambda: NOW_MS)
-    assert runner.run(message("prod")) == "prod"
+    assert runner.run(message("prod", deadline_ms=NOW_MS + 400)) == "prod"
 
 
 def test_a_shard_past_its_deadline_is_not_asked(runner: ShardRunner, jobs: Jobs) -> None:
