@@ -129,10 +129,10 @@ class DirectClient(Client):
             return
         self.notes.asked["direct"] += 1
         way = self.random.random()
-        if way < 0.15:
+        if way < 0.25:
             self.notes.asked["direct, left alone"] += 1
             return
-        if way < 0.3:
+        if way < 0.4:
             time.sleep(self.random.uniform(0, 0.5))
             self._cancel(plan.query.tenant_id, plan.query_id)
 
@@ -146,11 +146,8 @@ class DirectClient(Client):
         self._insist(plan.query_id, plan.deadline_ms, look)
 
     def _cancel(self, tenant_id: str, query_id: str) -> None:
-        cancel = getattr(self.stack.dispatch, "cancel", None)
-        if cancel is None:
-            return
         try:
-            cancel(tenant_id, query_id)
+            self.stack.dispatch.cancel(tenant_id, query_id)
         except FederationError:
             return
         self.notes.asked["direct, cancelled"] += 1
@@ -177,6 +174,9 @@ class HttpClient(Client):
             return
         self.notes.asked["http"] += 1
         query_id, deadline_ms = answer.json["queryId"], answer.json["deadlineMs"]
+        if self.random.random() < 0.15:
+            time.sleep(self.random.uniform(0, 0.5))
+            self._cancel(query_id)
 
         def look() -> Told | str:
             found = self._send("GET", f"/api/v1/queries/{query_id}/result", Prefer="wait=2")
@@ -187,6 +187,12 @@ class HttpClient(Client):
             return told_over_http(query_id, found, self.episodes.clock())
 
         self._insist(query_id, deadline_ms, look)
+
+    def _cancel(self, query_id: str) -> None:
+        answer = self._send("DELETE", f"/api/v1/queries/{query_id}")
+        if answer is not None and answer.status_code == 202:
+            self.notes.asked["http, cancelled"] += 1
+            self.notes.cancelled[query_id] = self.episodes.clock()
 
     def _send(self, method: str, path: str, body: Any = None, **headers: str) -> Answer | None:
         try:

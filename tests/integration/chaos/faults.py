@@ -36,8 +36,8 @@ SWITCHES = {
 #: Fault → how often, relative to the others.
 WEIGHTS = {
     **dict.fromkeys(SWITCHES, 3),
-    "killed": 4,
-    "dying": 3,
+    "killed": 5,
+    "dying": 6,
     "stopped": 2,
     "frozen": 2,
     "merge killed": 3,

@@ -21,7 +21,7 @@ from workers.dispatch import wall_clock_ms
 
 DIRECT_CLIENTS, HTTP_CLIENTS = 8, 4
 #: A new fault begins this often on average.
-FAULT_EVERY_S = 0.6
+FAULT_EVERY_S = 0.5
 #: After the run, so many queries in a row must be complete.
 QUERIES_AFTERWARDS = 20
 _TENANTS = ("acme", "local")
