@@ -29,11 +29,11 @@ from federation_core.connectors.stores.segments_read import SegmentReader
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
 from federation_core.tenancy import Limits, Scope
-from workers import shard_runner
+from workers import settle, shard_runner
 from workers.__main__ import main
 
 _connect, _seal = connectors.connect, shard_runner.seal
-_fetch_metrics = embedded_metrics.fetch
+_fetch_metrics, _combine = embedded_metrics.fetch, settle._combine
 #: More rows than any machine counts in the time of a test.
 _ENDLESS = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE (a.range * b.range) % 7 = 3"
 
@@ -93,6 +93,16 @@ def fetch_metrics(reader: SegmentReader, leaf: Leaf, limits: Limits, check: Call
     return _fetch_metrics(reader, leaf, limits, check)
 
 
+def combine(*how: Any) -> Any:
+    """Combine the parts, unless the fault of `merge` is that its worker dies of it or does not come to an end."""
+    fault = fault_of("merge")
+    if fault.get("exit"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    while fault_of("merge").get("hold"):
+        time.sleep(0.01)
+    return _combine(*how)
+
+
 def seal(data: bytes, max_bytes: int) -> bytes:
     """Seal a part, unless its cluster writes garbage."""
     faults = json.loads(Path(os.environ["TEST_FAULTS"]).read_text())
@@ -104,5 +114,6 @@ def seal(data: bytes, max_bytes: int) -> bytes:
 if __name__ == "__main__":
     connectors.connect = connect
     shard_runner.seal = seal
+    settle._combine = combine
     embedded._FETCH = {**embedded._FETCH, "metrics": fetch_metrics}
     sys.exit(main())
