@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from threading import Condition, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from federation_core.errors import FederationError, QuotaExceeded, StoreUnavailable
+from federation_core.errors import FederationError, QuotaExceeded
 from webapp import MAX_LISTENERS
 from webapp.schemas.answers import job_json
 
@@ -144,7 +144,7 @@ class Watches:
             for tenant_id in {tenant_id for tenant_id, _ in watched}:
                 try:
                     self._look(tenant_id, {q: w for (t, q), w in watched.items() if t == tenant_id})
-                except StoreUnavailable:
+                except FederationError:
                     # The listeners' connections outlast a restart of Redis; until then they hear comments.
                     pass
                 except Exception:
