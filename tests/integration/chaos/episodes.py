@@ -28,6 +28,8 @@ VERDICTS = {
 DECIDED_WHEN_PLANNED = frozenset({"killed", "stopped"})
 #: A plan is made from heartbeats read this long before its `created_ms` at most.
 PLANNING_MS = 300
+#: By how much the clock that a job's times are from may differ from ours: each process measures Redis' clock by itself.
+CLOCK_MS = 250
 
 
 @dataclass(slots=True)
@@ -48,7 +50,7 @@ class Episode:
     def covers(self, created_ms: float, ended_ms: float) -> bool:
         """Tell whether it certainly decided about its cluster in a query of this span."""
         last_ms = created_ms if self.kind in DECIDED_WHEN_PLANNED else ended_ms
-        return self.sure_from_ms <= created_ms - PLANNING_MS and last_ms <= self.sure_until_ms
+        return self.sure_from_ms <= created_ms - PLANNING_MS and last_ms + CLOCK_MS <= self.sure_until_ms
 
 
 @dataclass
@@ -83,7 +85,8 @@ class Episodes:
 
     def expected(self, cluster: str, created_ms: float, ended_ms: float) -> frozenset[str] | None:
         """Return the verdicts the ledger may have for a cluster that was asked; None where any may be true."""
-        touching = [e for e in list(self.all) if e.touches(cluster, created_ms - PLANNING_MS, ended_ms)]
+        from_ms, until_ms = created_ms - PLANNING_MS, ended_ms + CLOCK_MS
+        touching = [e for e in list(self.all) if e.touches(cluster, from_ms, until_ms)]
         if not touching:
             return frozenset({"ok"})
         if len(touching) == 1 and touching[0].covers(created_ms, ended_ms):
