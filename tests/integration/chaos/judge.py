@@ -112,13 +112,18 @@ def _judge_job(job: Ended, seen: list[Told], notes: Notes, episodes: Episodes, f
     if cancelled_ms is not None:
         _judge_time(job, cancelled_ms, CANCEL_MS, "cancelled too late", episodes, findings)
     for told in seen:
-        if (told.status, told.verdicts, told.value) != (job.told.status, job.told.verdicts, job.told.value):
+        if _facts(told) != _facts(job.told):
             findings.add("an answer changed", query_id, f"{told} became {job.told}")
     for told in [*seen, job.told]:
         for kind, what in faults_of(told, plan):
             findings.add(kind, query_id, what)
     if job.told.error != "QueryCanceled":
         _judge_ledger(job, job.finished_ms, job.told, episodes, findings)
+
+
+def _facts(told: Told) -> tuple[object, ...]:
+    """Return what every reading of an answer must have in common; of a cancelled one the ledger is how far it was."""
+    return (told.status, told.error) if told.error == "QueryCanceled" else (told.status, told.verdicts, told.value)
 
 
 def _judge_time(job: Ended, due_ms: int, grace_ms: int, kind: str, episodes: Episodes, findings: Findings) -> None:

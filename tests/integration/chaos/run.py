@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -117,4 +117,8 @@ def _jobs(stack: Stack, queries: int) -> list[Job]:
 
 def _ended(stack: Stack, job: Job) -> Ended:
     result = stack.dispatch.result(job.tenant_id, job.query_id) if job.state.final else None
-    return Ended(job.plan, job.finished_ms, told_by(result, wall_clock_ms()) if result else None)
+    told = told_by(result, wall_clock_ms()) if result else None
+    if told is not None and job.withdrawn:
+        # The execution had just ended when its owner cancelled; he is told that he did, now and later.
+        told = replace(told, status="failed", value=0.0, error="QueryCanceled")
+    return Ended(job.plan, job.finished_ms, told)
