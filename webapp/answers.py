@@ -52,8 +52,9 @@ def job_answer(job: Job, status: int = 200) -> Response:
     response = json_answer(job_json(job), status)
     if status == 202:
         response.headers["Location"] = f"/api/v1/queries/{job.query_id}"
-    if not job.state.final:
-        response.headers["Retry-After"] = str(POLL_AFTER_S)
+    if status == 202 or not job.state.final:
+        # A job may have ended while it was being accepted: its answer can be collected at once.
+        response.headers["Retry-After"] = "0" if job.state.final else str(POLL_AFTER_S)
     if status == 200:
         response.add_etag()
         response.make_conditional(request.environ)

@@ -240,6 +240,12 @@ class TestIdempotency:
         again = web.post("/api/v1/queries", body, Idempotency_Key="twenty")
         assert accepted == {again.json["queryId"]}
 
+    def test_a_key_of_a_job_that_has_ended_says_that_its_answer_is_there(self, web: WebServer) -> None:
+        path = submitted(web, SUM, Idempotency_Key='"ended"')
+        assert web.get(f"{path}/result", Prefer="wait=20").status_code == 200
+        again = web.post("/api/v1/queries", SUM, Idempotency_Key='"ended"')
+        assert (again.status_code, again.headers["Retry-After"]) == (202, "0")
+
     def test_the_same_key_with_another_body_is_422(self, stack: Stack, web: WebServer) -> None:
         submitted(web, SUM, Idempotency_Key='"one"')
         other = web.post("/api/v1/queries", {**SUM, "timeout": "9s"}, Idempotency_Key='"one"')

@@ -13,7 +13,7 @@ from federation_core.errors import QueryCanceled, QueryNotFound
 from federation_core.outcome import Result
 from federation_core.query import Query
 from webapp import cursors, idempotency
-from webapp.answers import POLL_AFTER_S, event_answer, job_answer, json_answer, paged_answer, result_answer, with_ledger
+from webapp.answers import event_answer, job_answer, json_answer, paged_answer, result_answer, with_ledger
 from webapp.api.operations import Operations
 from webapp.ask import pipeline
 from webapp.auth import scope
@@ -187,7 +187,6 @@ def read_result(parameters: dict[str, Any], query_id: str) -> Response:
         result = Result(query_id, "failed", progress_coverage(job.progress), error=error)
     if result is None:
         response = job_answer(asking.job(scope(), query_id), 202)
-        response.headers["Retry-After"] = str(POLL_AFTER_S)
     else:
         elapsed_ms = (job.finished_ms or asking.clock()) - job.created_ms
         if page is None or result.error is not None:
