@@ -26,7 +26,7 @@ from tests.support.stack import CLUSTERS, METRIC, Stack
 from tests.support.web_server import WebServer
 from webapp import MAX_LISTENERS
 
-BUDGETS = {"cost_percent": 20, "idle_web_mb": 80}
+BUDGETS = {"cost_percent": 20}
 _HELD = "dev"
 _JOBS = 10
 _CLIENTS = 4
