@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-# A shell that starts us in the background has SIGINT ignored, and every process we start would inherit that; the
-# tests of Ctrl-C need it as a terminal gives it.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell that starts us in the background has SIGINT ignored, nohup SIGHUP, and every process we start would inherit
+# that; the tests of these signals need them as a terminal gives them.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 #: Debian packages that bring the programs some tests run for real.
 PACKAGES = {"redis-server": "redis-server", "prometheus": "prometheus", "chromium": "chromium"}
