@@ -24,6 +24,8 @@ REMEMBER_MS = 86_400_000
 REMEMBER_JOBS = 10_000
 #: How long a cancelled query is told to workers that start: longer than any query runs.
 CANCELLED_MS = 660_000
+#: A queue that nobody has sent to for this long holds only messages whose queries have ended, and is dropped.
+QUEUE_TTL_MS = 900_000
 #: How long one settler keeps others from doing the same work; afterwards they stop waiting for it.
 CLAIM_MS = 1_500
 
@@ -86,6 +88,21 @@ def flight(tenant_id: str, fingerprint: str) -> str:
 def wanting(tenant_id: str, query_id: str) -> str:
     """The ids of the jobs that want the answer of one execution: a set, there once a second one has joined."""
     return f"wanting:{_name(tenant_id)}:{_name(query_id)}"
+
+
+def cluster_queue(cluster: str) -> str:
+    """The broker's queue of a cluster's shards; a list, as kombu names and fills it."""
+    return f"cluster.{cluster}"
+
+
+def lease(queue: str, owner: str) -> str:
+    """The messages of a queue that one worker process has taken and not dealt with: a list."""
+    return f"lease:{queue}:{owner}"
+
+
+def lease_owner(worker: str) -> str:
+    """Read the owner of a worker's leases from the name it beats under, which ends with it."""
+    return worker.rpartition(":")[2]
 
 
 def running(tenant_id: str) -> str:
