@@ -1,15 +1,17 @@
 """The one clock of a federation: Redis', as each process knows it without asking every time.
 
 Rule: a deadline is set by one machine and kept by others, whose clocks may be minutes apart, so whoever sets or keeps
-one reads this clock. Between two looks at Redis it goes on by the process's monotonic clock, which nobody sets.
+one reads this clock. Between two looks at Redis it goes on by the process's monotonic clock, which nobody sets. Once
+it has been told the time nobody waits for Redis again: later looks are a thread's.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 from federation_core.connectors.stores.redis import answering, connect
@@ -39,24 +41,45 @@ class SharedClock:
         #: Redis' time in ms when the monotonic clock stood at 0.
         self._zero_ms: float | None = None
         self._look_at_s = float("-inf")
+        #: Held for the first look, and while the thread of a later one is started.
         self._lock = Lock()
+        self._looker: Thread | None = None
 
     @cached_property
     def _redis(self) -> Any:
         return connect(self._url)
 
     def __call__(self) -> int:
-        """Return the time in ms; asks Redis at most once a minute, and never raises."""
-        # While one thread looks, the others go on with what is known; only of nothing do they wait.
-        if self._monotonic() >= self._look_at_s and self._lock.acquire(blocking=self._zero_ms is None):
-            try:
-                if self._monotonic() >= self._look_at_s:
-                    self._look()
-            finally:
-                self._lock.release()
+        """Return the time in ms; never raises, and waits for Redis only while that has never answered."""
+        if self._monotonic() >= self._look_at_s:
+            if self._zero_ms is None:
+                self._look_first()
+            else:
+                self._look_aside()
         if self._zero_ms is None:
             return self._own_clock()
         return int(self._zero_ms + self._monotonic() * 1000)
+
+    def _look_first(self) -> None:
+        with self._lock:
+            # Whoever waited for another's look has its answer.
+            if self._monotonic() >= self._look_at_s:
+                self._look()
+
+    def _look_aside(self) -> None:
+        # Not waited for: who finds the lock taken finds the thread at its next call. A fork that copies it taken
+        # leaves a child that looks no more, and goes on by the monotonic clock alone.
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            # Of a thread that a fork has left behind, Python says that it does not live.
+            if self._looker is None or not self._looker.is_alive():
+                self._looker = Thread(target=self._look, name="clock", daemon=True)
+                # A process at its end starts no thread, and needs no look.
+                with suppress(RuntimeError):
+                    self._looker.start()
+        finally:
+            self._lock.release()
 
     def _look(self) -> None:
         sent_s = self._monotonic()
