@@ -1,7 +1,73 @@
+import time
+from collections.abc import Iterable
+from threading import Event
+
+import pytest
+
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.jobs_cancelled import CancelledQueries
 from federation_core.connectors.stores.redis import connect
+from workers import cancelling
 from workers.cancelling import Cancelling, ShardCancellation
+
+
+class Counted(CancelledQueries):
+    """Counts how often Redis was asked, and says when it has been asked again."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked, self.again = 0, Event()
+
+    def since(self, clusters: Iterable[str], moment_ms: int) -> tuple[int, frozenset[tuple[str, str]]]:
+        answer = super().since(clusters, moment_ms)
+        self.asked += 1
+        self.again.set()
+        return answer
+
+
+@pytest.fixture
+def counted(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Counted:
+    monkeypatch.setattr(cancelling, "LISTEN_EVERY_S", 0.02)
+    return Counted(redis_url)
+
+
+def test_nothing_is_asked_for_a_shard_that_ends_soon_nor_while_none_runs(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancelling, "LISTEN_EVERY_S", 0.2)
+    counted = Counted(redis_url)
+    worker = Cancelling(counted, frozenset({"prod"}))
+    for number in range(3):
+        with worker.running("acme", f"q{number}"):
+            pass
+    assert not counted.again.wait(0.5)
+    worker.stop()
+
+
+def test_while_a_shard_runs_redis_is_asked_again_and_again_and_then_no_more(counted: Counted) -> None:
+    worker = Cancelling(counted, frozenset({"prod"}))
+    for _ in range(2):
+        with worker.running("acme", "q1"):
+            for _ in range(3):
+                counted.again.clear()
+                assert counted.again.wait(10)
+        # What was on its way when the shard ended comes to its end.
+        time.sleep(0.1)
+        asked = counted.asked
+        time.sleep(0.1)
+        assert counted.asked == asked
+    worker.stop()
+
+
+def test_a_query_that_was_cancelled_while_nothing_ran_is_stopped_once_it_has_started(counted: Counted) -> None:
+    worker, stopped = Cancelling(counted, frozenset({"prod"})), Event()
+    with worker.running("acme", "q0"):
+        assert counted.again.wait(10)
+    counted.announce("acme", "q1", ["prod"])
+    with worker.running("acme", "q1") as mine, mine.aborting(stopped.set):
+        assert stopped.wait(10)
+        assert mine.cancelled
+    worker.stop()
 
 
 def test_a_running_shard_of_a_cancelled_query_is_stopped_and_no_other(redis_url: str) -> None:
