@@ -1,4 +1,4 @@
-"""Jobs in Redis: records, parts, claims, results, waiting, and the heartbeats of the workers.
+"""Jobs in Redis: records, sending, claims, results, waiting; the parts of clusters are in `jobs_parts`.
 
 Rule: a result is stored once and never changed; whoever comes second gets the first one's. A job belongs to its
 tenant: asked for by any other it does not exist. Any failure to reach Redis is `StoreUnavailable`.
@@ -14,18 +14,18 @@ from typing import Any
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.jobs_beats import Heartbeats, WorkerBeat
 from federation_core.connectors.stores.jobs_cancelled import CancelledQueries
+from federation_core.connectors.stores.jobs_parts import JobParts
 from federation_core.connectors.stores.jobs_reading import read_jobs
 from federation_core.connectors.stores.jobs_records import (
     Job,
     JobState,
     Progress,
-    pack_head,
-    pack_plan,
     pack_rows,
     unpack_plan,
 )
-from federation_core.connectors.stores.jobs_scripts import DROP_LATE_PARTS, KEEP, PUT_RESULT
-from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, OneWay, answering, connect
+from federation_core.connectors.stores.jobs_scripts import KEEP, PUT_RESULT
+from federation_core.connectors.stores.jobs_sending import Message, write_job, write_tasks
+from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, answering, connect
 from federation_core.errors import QueryExpired, QueryNotFound
 from federation_core.outcome import ClusterVerdict
 from federation_core.plan import Plan
@@ -43,7 +43,7 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Jobs:
+class Jobs(JobParts):
     """The jobs of all tenants. Opens nothing until it is used; safe to use from several threads and after a fork."""
 
     def __init__(
@@ -58,31 +58,16 @@ class Jobs:
         self.beats = Heartbeats(url)
         #: What the clusters' workers are told to stop.
         self.cancelled = CancelledQueries(url)
-        self._url = url
+        super().__init__(url, clock, answer_s)
         self._ttl_ms = result_ttl_ms
-        self._clock = clock
-        self._answer_s = answer_s
-
-    # redis-py types an answer as everything it could be under any protocol and decoding, hence Any.
-    @cached_property
-    def _redis(self) -> Any:
-        return connect(self._url, answer_s=self._answer_s)
 
     @cached_property
     def _waiting(self) -> Any:
         return connect(self._url, blocking_s=_WAIT_SLICE_S, answer_s=self._answer_s)
 
     @cached_property
-    def _one_way(self) -> OneWay:
-        return OneWay(self._url)
-
-    @cached_property
     def _put_result(self) -> Any:
         return self._redis.register_script(PUT_RESULT)
-
-    @cached_property
-    def _drop_late_parts(self) -> Any:
-        return self._redis.register_script(DROP_LATE_PARTS)
 
     @cached_property
     def _keep(self) -> Any:
@@ -92,17 +77,24 @@ class Jobs:
 
     def create(self, plan: Plan) -> None:
         """Write a new job for a plan, due at the plan's deadline."""
-        tenant_id, query_id = plan.query.tenant_id, plan.query_id
-        record, listed = keys.job(tenant_id, query_id), keys.jobs_of(tenant_id)
         with answering(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(record, mapping={"plan": pack_plan(plan), "created_ms": plan.created_ms})
-            pipe.pexpire(record, plan.query.timeout_ms + self._ttl_ms)
-            pipe.zadd(listed, {query_id: plan.created_ms})
-            pipe.zremrangebyscore(listed, 0, plan.created_ms - keys.REMEMBER_MS)
-            pipe.zremrangebyrank(listed, 0, -keys.REMEMBER_JOBS - 1)
-            pipe.pexpire(listed, keys.REMEMBER_MS)
-            pipe.zadd(keys.DEADLINES, {keys.member(tenant_id, query_id): plan.deadline_ms})
-            pipe.pexpire(keys.DEADLINES, keys.REMEMBER_MS)
+            write_job(pipe, plan, self._ttl_ms)
+            pipe.execute()
+
+    def send(self, plan: Plan, messages: Iterable[Message], callback: Message) -> None:
+        """Send the tasks of a job, and what is sent when the part of every shard is there: all of it or nothing.
+
+        Sent again, the shards are run again; the job is settled once.
+        """
+        with answering(), self._redis.pipeline(transaction=True) as pipe:
+            write_tasks(pipe, plan, messages, callback)
+            pipe.execute()
+
+    def submit(self, plan: Plan, messages: Iterable[Message], callback: Message) -> None:
+        """Write a new job as `create` does and send its tasks as `send` does, in one round trip."""
+        with answering(), self._redis.pipeline(transaction=True) as pipe:
+            write_job(pipe, plan, self._ttl_ms)
+            write_tasks(pipe, plan, messages, callback)
             pipe.execute()
 
     def job(self, tenant_id: str, query_id: str) -> Job:
@@ -147,44 +139,6 @@ class Jobs:
         """Drop the deadline of a job that is no longer there."""
         with answering():
             self._redis.zrem(keys.DEADLINES, keys.member(tenant_id, query_id))
-
-    # Parts, written by the clusters' workers
-
-    def start_part(self, tenant_id: str, query_id: str, cluster: str) -> None:
-        """Note that a cluster's worker has begun; returns before Redis knows, since nothing rests on it."""
-        part = keys.part(cluster, tenant_id, query_id)
-        self._one_way.send(("HSET", part, "started_ms", self._clock()), ("PEXPIRE", part, keys.PART_TTL_MS))
-
-    def put_part(self, tenant_id: str, query_id: str, cluster: str, data: bytes, verdict: ClusterVerdict) -> None:
-        """Store a cluster's part and its verdict, and give back its place, in one round trip.
-
-        A second writing replaces the first.
-        """
-        part, member = keys.part(cluster, tenant_id, query_id), keys.member(tenant_id, query_id)
-        with answering(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hset(part, mapping={"head": pack_head(verdict), "data": data})
-            pipe.pexpire(part, keys.PART_TTL_MS)
-            pipe.zrem(keys.in_flight(cluster), member)
-            pipe.zrem(keys.in_flight(cluster, tenant_id), member)
-            pipe.execute()
-
-    def parts(self, tenant_id: str, query_id: str, clusters: Iterable[str]) -> dict[str, bytes]:
-        """Return the data of those clusters that have written their part."""
-        names = list(clusters)
-        with answering(), self._redis.pipeline(transaction=False) as pipe:
-            for name in names:
-                pipe.hget(keys.part(name, tenant_id, query_id), "data")
-            found = pipe.execute()
-        return {name: data for name, data in zip(names, found, strict=True) if data is not None}
-
-    def begun_again(self, tenant_id: str, query_id: str, cluster: str = "") -> int:
-        """Count that a redelivered task is begun, a cluster's or the merging; return how often that has been."""
-        counter = keys.deliveries(cluster, tenant_id, query_id)
-        with answering(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.incr(counter)
-            pipe.pexpire(counter, keys.PART_TTL_MS)
-            count: int = pipe.execute()[0]
-        return count
 
     # Settling
 
@@ -248,12 +202,6 @@ class Jobs:
         if stored < 0:
             raise QueryNotFound("there is no such query", query_id=query_id)
         return bool(stored)
-
-    def drop_late_parts(self, tenant_id: str, query_id: str, clusters: Iterable[str]) -> int:
-        """Remove the parts that came after the result and count them in the job; return how many these were."""
-        parts = [keys.part(cluster, tenant_id, query_id) for cluster in clusters]
-        with answering():
-            return int(self._drop_late_parts(keys=[keys.job(tenant_id, query_id), *parts]))
 
     def result(self, tenant_id: str, query_id: str) -> bytes | None:
         """Return the stored result, or None where there is none (yet, or any longer, or for this tenant)."""

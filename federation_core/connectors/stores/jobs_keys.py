@@ -51,8 +51,13 @@ def claim(tenant_id: str, query_id: str) -> str:
 
 
 def part(cluster: str, tenant_id: str, query_id: str) -> str:
-    """One cluster's part: a hash of when it started, its verdict and its sealed data."""
+    """One cluster's part: a hash of when it started, its verdict and its sealed data. Also the id of its task."""
     return f"part:{_name(cluster)}:{_name(tenant_id)}:{_name(query_id)}"
+
+
+def chord(tenant_id: str, query_id: str) -> str:
+    """What a query's parts are joined by: a hash of the parts awaited, and of the callback's queue and message."""
+    return f"chord:{_name(tenant_id)}:{_name(query_id)}"
 
 
 def deliveries(cluster: str, tenant_id: str, query_id: str) -> str:

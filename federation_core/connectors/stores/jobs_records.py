@@ -6,9 +6,8 @@ so it is read with suspicion: what cannot be understood is shown as failed, neve
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 import msgpack
@@ -104,8 +103,10 @@ def unpack_rows(data: bytes) -> tuple[Progress, ...]:
 
 
 def pack_head(row: ClusterVerdict) -> bytes:
-    """Write the verdict that stands beside a part's data, so that progress can be read without the data."""
-    return json.dumps(row.to_wire(), separators=(",", ":")).encode()
+    """Write what is shown of a part, to stand beside its data, so that progress can be read without the data."""
+    shown = Progress.of(row)
+    packed: bytes = msgpack.packb((shown.state, shown.elapsed_ms, shown.series, shown.rows, shown.bytes, shown.reason))
+    return packed
 
 
 def live_progress(cluster: str, fields: Sequence[bytes | None], now_ms: int) -> Progress:
@@ -113,10 +114,9 @@ def live_progress(cluster: str, fields: Sequence[bytes | None], now_ms: int) -> 
     started_ms, head = fields
     if head is not None:
         try:
-            row = ClusterVerdict.from_wire(json.loads(head))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            return _ended(cluster, *msgpack.unpackb(head))
+        except (ValueError, TypeError):
             return Progress(cluster, Verdict.FAILED.value, reason="its worker wrote a verdict that cannot be read")
-        return replace(Progress.of(row), cluster=cluster)
     if started_ms is None:
         return Progress(cluster, QUEUED)
     try:
@@ -124,6 +124,25 @@ def live_progress(cluster: str, fields: Sequence[bytes | None], now_ms: int) -> 
     except ValueError:
         elapsed_ms = 0
     return Progress(cluster, RUNNING, elapsed_ms)
+
+
+def _ended(
+    cluster: str, state: str, elapsed_ms: object, series: object, rows: object, size: object, reason: object
+) -> Progress:
+    """Return what `pack_head` wrote, if it is that.
+
+    Raises ValueError, TypeError.
+    """
+    elapsed = None if elapsed_ms is None else _whole(elapsed_ms)
+    if not isinstance(reason, str):
+        raise TypeError("a reason is text")
+    return Progress(cluster, Verdict(state).value, elapsed, _whole(series), _whole(rows), _whole(size), reason)
+
+
+def _whole(found: object) -> int:
+    if not isinstance(found, int):
+        raise TypeError("a count is a whole number")
+    return found
 
 
 def live_state(progress: tuple[Progress, ...], settling: bool) -> JobState:

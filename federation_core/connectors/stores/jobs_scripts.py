@@ -1,10 +1,44 @@
 """The few steps on jobs that Redis must do at once, as scripts.
 
-Rule: a script names all its keys, and running it twice with the same arguments changes nothing more, because a lost
-answer makes the client send it again.
+Rule: running a script twice with the same arguments changes nothing more, because a lost answer makes the client send
+it again. A script names all its keys, but for `PUT_PART`, which names its part's key alone: it crosses a wide-area link
+for every cluster of every query, and its other keys follow from that one. (One Redis is the broker, never a cluster of
+them, for which keys have to be named.)
 """
 
 from __future__ import annotations
+
+from federation_core.connectors.stores.jobs_keys import PART_TTL_MS, QUEUE_TTL_MS
+
+#: Store a part, give back its place, finish its task's message, and send the callback if no other part is awaited.
+#: The names are those of `jobs_keys`: quoted, so that none holds a colon. A worker's lease holds a message as it was
+#: sent, with the part's key as the task's id.
+#: KEYS: part  ARGV: owner of the lease or empty, head, data
+#: Returns 1 if this part was the last one awaited.
+PUT_PART = (
+    f"local part_ttl, queue_ttl = {PART_TTL_MS}, {QUEUE_TTL_MS}"
+    + """
+local cluster, tenant, query = string.match(KEYS[1], '^part:([^:]*):([^:]*):([^:]*)$')
+local member = tenant .. ':' .. query
+redis.call('HSET', KEYS[1], 'head', ARGV[2], 'data', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], part_ttl)
+redis.call('ZREM', 'inflight:' .. cluster .. ':', member)
+redis.call('ZREM', 'inflight:' .. cluster .. ':' .. tenant, member)
+if ARGV[1] ~= '' then
+  local lease, id = 'lease:cluster.' .. cluster .. ':' .. ARGV[1], '"' .. KEYS[1] .. '"'
+  for _, message in ipairs(redis.call('LRANGE', lease, 0, -1)) do
+    if string.find(message, id, 1, true) then redis.call('LREM', lease, 0, message) end
+  end
+end
+local chord = 'chord:' .. member
+if redis.call('HDEL', chord, 'part:' .. cluster) == 0 or redis.call('HLEN', chord) > 2 then return 0 end
+local queue, message = unpack(redis.call('HMGET', chord, 'queue', 'message'))
+redis.call('LPUSH', queue, message)
+redis.call('PEXPIRE', queue, queue_ttl)
+redis.call('DEL', chord)
+return 1
+"""
+)
 
 #: Store the result if there is none, end the job, give back its places, and wake every waiter.
 #: KEYS: job, result, wake, claim, deadlines, the tenant's running jobs, for each cluster: its part, its shards in

@@ -1,0 +1,84 @@
+"""The parts of jobs, written by the clusters' workers and read by whoever settles.
+
+Rule: a part is written in one round trip, in which everything else happens that is due when a shard has been answered:
+the next step of a worker near its cluster never waits for a Redis that is far away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any
+
+from federation_core.connectors.stores import jobs_keys as keys
+from federation_core.connectors.stores.jobs_records import pack_head
+from federation_core.connectors.stores.jobs_scripts import DROP_LATE_PARTS, PUT_PART
+from federation_core.connectors.stores.redis import OneWay, answering, connect
+from federation_core.outcome import ClusterVerdict
+
+
+class JobParts:
+    """The parts of all tenants' jobs. Opens nothing until it is used; thread-safe."""
+
+    def __init__(self, url: str, clock: Callable[[], int], answer_s: float) -> None:
+        self._url = url
+        self._clock = clock
+        self._answer_s = answer_s
+
+    # redis-py types an answer as everything it could be under any protocol and decoding, hence Any.
+    @cached_property
+    def _redis(self) -> Any:
+        return connect(self._url, answer_s=self._answer_s)
+
+    @cached_property
+    def _one_way(self) -> OneWay:
+        return OneWay(self._url)
+
+    @cached_property
+    def _put_part(self) -> Any:
+        return self._redis.register_script(PUT_PART)
+
+    @cached_property
+    def _drop_late_parts(self) -> Any:
+        return self._redis.register_script(DROP_LATE_PARTS)
+
+    def start_part(self, tenant_id: str, query_id: str, cluster: str) -> None:
+        """Note that a cluster's worker has begun; returns before Redis knows, since nothing rests on it."""
+        part = keys.part(cluster, tenant_id, query_id)
+        self._one_way.send(("HSET", part, "started_ms", self._clock()), ("PEXPIRE", part, keys.PART_TTL_MS))
+
+    def put_part(
+        self, tenant_id: str, query_id: str, cluster: str, data: bytes, verdict: ClusterVerdict, owner: str = ""
+    ) -> bool:
+        """Store a cluster's part and its verdict, give back its place, and send the callback after the last part.
+
+        Where the task's message rests in the lease of an `owner`, it is finished. A second writing replaces the first
+        and does nothing else. Returns whether this was the last part awaited.
+        """
+        part = keys.part(cluster, tenant_id, query_id)
+        with answering():
+            return bool(self._put_part(keys=[part], args=[owner, pack_head(verdict), data]))
+
+    def parts(self, tenant_id: str, query_id: str, clusters: Iterable[str]) -> dict[str, bytes]:
+        """Return the data of those clusters that have written their part."""
+        names = list(clusters)
+        with answering(), self._redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hget(keys.part(name, tenant_id, query_id), "data")
+            found = pipe.execute()
+        return {name: data for name, data in zip(names, found, strict=True) if data is not None}
+
+    def drop_late_parts(self, tenant_id: str, query_id: str, clusters: Iterable[str]) -> int:
+        """Remove the parts that came after the result and count them in the job; return how many these were."""
+        parts = [keys.part(cluster, tenant_id, query_id) for cluster in clusters]
+        with answering():
+            return int(self._drop_late_parts(keys=[keys.job(tenant_id, query_id), *parts]))
+
+    def begun_again(self, tenant_id: str, query_id: str, cluster: str = "") -> int:
+        """Count that a redelivered task is begun, a cluster's or the merging; return how often that has been."""
+        counter = keys.deliveries(cluster, tenant_id, query_id)
+        with answering(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.incr(counter)
+            pipe.pexpire(counter, keys.PART_TTL_MS)
+            count: int = pipe.execute()[0]
+        return count
