@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
 from time import sleep
@@ -20,7 +19,15 @@ from federation_core.config import Settings
 from federation_core.connectors import Connector
 from federation_core.connectors.stores.jobs import Jobs
 from federation_core.connectors.stores.sealed import seal
-from federation_core.errors import ClusterError, FederationError, InternalError, StoreUnavailable, TooLarge, Unreachable
+from federation_core.errors import (
+    ClusterError,
+    FederationError,
+    InternalError,
+    StoreUnavailable,
+    TimedOut,
+    TooLarge,
+    Unreachable,
+)
 from federation_core.outcome import ClusterVerdict, Partial, Verdict
 from federation_core.plan import Shard
 from federation_core.query import Deadline
@@ -30,6 +37,8 @@ from federation_core.wire import encode_partial
 from workers.cancelling import Cancelling
 from workers.deliveries import LOST_TOO_OFTEN
 from workers.one_per_shard import OnePerShard
+from workers.started import Started
+from workers.turns import Turns
 
 #: How long after its deadline a shard that does not end keeps its second delivery waiting.
 _AFTER_DEADLINE_S = 1.0
@@ -41,15 +50,23 @@ _log = logging.getLogger(__name__)
 
 
 class ShardRunner:
-    """Runs shards of the clusters in `serving`; safe to use from several threads."""
+    """Runs shards of the clusters in `serving`; safe to use from several threads.
 
-    def __init__(self, settings: Settings, serving: frozenset[str], jobs: Jobs, clock: Callable[[], int]) -> None:
+    `owner` names the leases in which the messages of this process rest until their parts are written.
+    """
+
+    def __init__(
+        self, settings: Settings, serving: frozenset[str], jobs: Jobs, clock: Callable[[], int], *, owner: str = ""
+    ) -> None:
         #: What this process knows of cancelled queries.
         self.cancelling = Cancelling(jobs.cancelled, serving)
         self._settings = settings
         self._serving = serving
         self._jobs = jobs
         self._clock = clock
+        self._owner = owner
+        self._started = Started(jobs, clock)
+        self._turns = Turns({name: settings.cluster(name).rate_limit.max_concurrent for name in serving})
         self._connectors: dict[tuple[str, str], Connector] = {}
         self._opening = Lock()
         self._alone = OnePerShard()
@@ -103,19 +120,23 @@ class ShardRunner:
             if cancellation.cancelled:
                 _log.debug("a shard of a cancelled query is dropped")
                 return
-            self._run_wanted(shard, cancellation)
-
-    def _run_wanted(self, shard: Shard, cancellation: Cancellation) -> None:
-        tenant_id = shard.scope.tenant_id
-        # Progress is shown, nothing rests on it: it must not cost an answer.
-        with suppress(StoreUnavailable):
-            self._jobs.start_part(tenant_id, shard.query_id, shard.cluster_name)
-        partial = self._answer(shard, cancellation)
-        if cancellation.cancelled:
-            # The job has its result; a part would only rest until it expires.
-            _log.info("a shard was stopped: its query is cancelled", extra={"elapsed_ms": partial.elapsed_ms})
-            return
+            partial = self._answer_in_turn(shard, cancellation)
+            if cancellation.cancelled:
+                # The job has its result; a part would only rest until it expires.
+                _log.info("a shard was stopped: its query is cancelled", extra={"elapsed_ms": partial.elapsed_ms})
+                return
         self._write(shard, partial)
+
+    def _answer_in_turn(self, shard: Shard, cancellation: Cancellation) -> Partial:
+        cluster = shard.cluster_name
+        longest_s = Deadline(shard.deadline_ms).remaining_s(self._clock())
+        # The turn is over before the part is written: it is the backend that is protected, not the way to Redis.
+        with self._turns.taken(cluster, longest_s, cancellation) as mine:
+            if not mine:
+                said = "as many of its shards as it may be asked at once were being answered until the deadline"
+                return _failed(shard, TimedOut(said, cluster=cluster))
+            with self._started.running(shard.scope.tenant_id, shard.query_id, cluster):
+                return self._answer(shard, cancellation)
 
     def _write(self, shard: Shard, partial: Partial) -> None:
         try:
@@ -145,7 +166,9 @@ class ShardRunner:
         """
         while True:
             try:
-                self._jobs.put_part(shard.scope.tenant_id, shard.query_id, shard.cluster_name, data, row)
+                self._jobs.put_part(
+                    shard.scope.tenant_id, shard.query_id, shard.cluster_name, data, row, owner=self._owner
+                )
                 return
             except StoreUnavailable:
                 if self._clock() + _PUT_AGAIN_S * 1000 >= shard.deadline_ms:

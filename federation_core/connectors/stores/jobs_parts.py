@@ -42,10 +42,10 @@ class JobParts:
     def _drop_late_parts(self) -> Any:
         return self._redis.register_script(DROP_LATE_PARTS)
 
-    def start_part(self, tenant_id: str, query_id: str, cluster: str) -> None:
-        """Note that a cluster's worker has begun; returns before Redis knows, since nothing rests on it."""
+    def start_part(self, tenant_id: str, query_id: str, cluster: str, started_ms: int) -> None:
+        """Note when a cluster's worker has begun; returns before Redis knows, since nothing rests on it."""
         part = keys.part(cluster, tenant_id, query_id)
-        self._one_way.send(("HSET", part, "started_ms", self._clock()), ("PEXPIRE", part, keys.PART_TTL_MS))
+        self._one_way.send(("HSET", part, "started_ms", started_ms), ("PEXPIRE", part, keys.PART_TTL_MS))
 
     def put_part(
         self, tenant_id: str, query_id: str, cluster: str, data: bytes, verdict: ClusterVerdict, owner: str = ""

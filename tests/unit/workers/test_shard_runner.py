@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from federation_core import connectors
-from federation_core.config import Backend, Cluster, Settings
+from federation_core.config import Backend, Cluster, RateLimit, Settings
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.jobs import Jobs
 from federation_core.connectors.stores.redis import connect
@@ -205,6 +205,31 @@ def test_a_second_delivery_of_a_running_shard_waits_for_the_first(
     first.join()
     second.join()
     assert (sorted(ended), fetches) == (["first prod", "second prod"], [1])
+
+
+def test_a_cluster_is_not_asked_for_more_at_once_than_its_brief_allows(jobs: Jobs, open_connector: Any) -> None:
+    began, go_on, asked = Event(), Event(), []
+
+    class Held(MemoryConnector):
+        def fetch(self, *how: Any) -> Any:
+            asked.append(1)
+            began.set()
+            assert go_on.wait(10)
+            return super().fetch(*how)
+
+    open_connector(lambda: Held([UP]))
+    one_at_once = replace(SETTINGS.cluster("prod"), rate_limit=RateLimit(max_concurrent=1))
+    runner = ShardRunner(replace(SETTINGS, clusters=(one_at_once,)), frozenset({"prod"}), jobs, lambda: NOW_MS)
+    first = Thread(target=runner.run, args=(message("prod"),))
+    first.start()
+    assert began.wait(10)
+    # Another query's shard, which has no time to wait for its turn.
+    runner.run(message("prod", query_id="q2", deadline_ms=NOW_MS + 10))
+    go_on.set()
+    first.join()
+    row = decode_partial(unseal(jobs.parts("acme", "q2", ("prod",))["prod"]), KIND.decode).verdict()
+    assert (row.verdict.value, "as many of its shards" in row.reason, asked) == ("timed_out", True, [1])
+    assert part(jobs, "prod").error is None
 
 
 def test_an_answer_above_the_cap_fails_its_cluster_with_both_sizes(jobs: Jobs, open_connector: Any) -> None:

@@ -41,7 +41,7 @@ def test_a_new_job_is_queued_and_shows_every_cluster_of_its_plan(jobs: Jobs) -> 
 
 def test_a_job_runs_from_the_first_start_of_a_part(jobs: Jobs, now: list[int]) -> None:
     jobs.create(plan_of())
-    jobs.start_part("acme", "q1", "prod")
+    jobs.start_part("acme", "q1", "prod", NOW_MS)
     now[0] += 70
     job = jobs.job("acme", "q1")
     assert job.state is JobState.RUNNING
@@ -62,7 +62,7 @@ def test_a_part_shows_its_verdict_and_counts_before_the_job_ends(jobs: Jobs) -> 
 def test_a_start_that_arrives_after_its_part_takes_nothing_back(jobs: Jobs) -> None:
     jobs.create(plan_of())
     jobs.put_part("acme", "q1", "prod", b"data", OK)
-    jobs.start_part("acme", "q1", "prod")
+    jobs.start_part("acme", "q1", "prod", NOW_MS)
     assert states(jobs.job("acme", "q1"))["prod"] == "ok"
     assert jobs.parts("acme", "q1", ("prod",)) == {"prod": b"data"}
 
@@ -82,7 +82,7 @@ def test_a_verdict_never_speaks_for_another_cluster(jobs: Jobs) -> None:
 
 def test_parts_are_only_those_that_were_written(jobs: Jobs) -> None:
     jobs.create(plan_of())
-    jobs.start_part("acme", "q1", "dev")
+    jobs.start_part("acme", "q1", "dev", NOW_MS)
     jobs.put_part("acme", "q1", "prod", b"data", OK)
     assert jobs.parts("acme", "q1", ("dev", "prod", "stage")) == {"prod": b"data"}
 
@@ -234,14 +234,14 @@ def test_every_key_has_a_time_to_live_at_every_stage(jobs: Jobs, redis_url: str)
 
     jobs.create(plan_of())
     jobs.create(plan_of("other"))
-    jobs.start_part("acme", "q1", "dev")
+    jobs.start_part("acme", "q1", "dev", NOW_MS)
     jobs.put_part("acme", "q1", "prod", b"data", OK)
     jobs.claim("acme", "q1")
     jobs.beat("prod", "w", NOW_MS)
     assert without_ttl() == []
     jobs.put_result("acme", "q1", b"answer", JobState.COMPLETE, LEDGER)
     jobs.wait("acme", "q1", 1)
-    jobs.start_part("acme", "q1", "dev")
+    jobs.start_part("acme", "q1", "dev", NOW_MS)
     assert without_ttl() == []
 
 
