@@ -15,14 +15,15 @@ from collections.abc import Sequence
 from celery import Celery, signals
 from celery.platforms import set_pdeathsig
 
-from federation_core.config import Settings
 from federation_core.connectors.files import load
 from federation_core.errors import FederationError
-from workers.app import MERGE_QUEUES, make_celery
+from workers.app import MERGE_QUEUES, THREADS_PER_CLUSTER, make_celery
+from workers.fetching import Fetchers
 from workers.lifecycle import configure_log, install
 
-#: How many shards of one cluster a worker runs at once, and of all its clusters at most, unless it is told otherwise.
-THREADS_PER_CLUSTER, MOST_THREADS = 4, 32
+#: How many shards a worker runs at once, unless it is told otherwise or has very many clusters. A shard holds its
+#: thread for at least a round trip to Redis, so this bounds the rate of a worker that is far from it.
+THREADS = 32
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,28 +44,19 @@ def _cluster(options: argparse.Namespace) -> int:
     clusters = tuple(sorted({name.strip() for name in options.clusters.split(",") if name.strip()}))
     settings = load(os.environ, options.config, only=clusters)
     clusters = clusters or tuple(cluster.name for cluster in settings.clusters)
-    app = make_celery(settings, "cluster", clusters=clusters)
-    threads = options.concurrency or min(MOST_THREADS, THREADS_PER_CLUSTER * len(clusters))
-    _bound_each(app, settings, clusters, threads)
-    install(app, settings, clusters)
+    # Each cluster has its part of the threads, so that one that hangs takes none of another's.
+    each = -(-options.concurrency // len(clusters)) or max(THREADS_PER_CLUSTER, THREADS // len(clusters))
+    fetchers = Fetchers.for_clusters(settings.redis_url, clusters, each)
+    app = make_celery(settings, "cluster", clusters=clusters, fetchers=fetchers)
+    install(app, settings, clusters, fetchers=fetchers)
     return _work(
         app,
         f"cluster-{os.getpid()}",
         queues=[settings.cluster(name).queue for name in clusters],
         pool="threads",
-        concurrency=threads,
+        concurrency=each * len(clusters),
         events=options.events,
     )
-
-
-def _bound_each(app: Celery, settings: Settings, clusters: Sequence[str], threads: int) -> None:
-    """Give each cluster its part of the threads, so that one that hangs takes none of another's."""
-    each = -(-threads // len(clusters))
-    most = {settings.cluster(name).queue: settings.cluster(name).rate_limit.max_concurrent for name in clusters}
-    app.conf.broker_transport_options = {
-        **app.conf.broker_transport_options,
-        "most_per_queue": {queue: min(each, concurrent) for queue, concurrent in most.items()},
-    }
 
 
 def _merge(options: argparse.Namespace) -> int:

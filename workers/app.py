@@ -14,8 +14,10 @@ from kombu.entity import Exchange, Queue
 
 from federation_core.config import Settings
 from federation_core.connectors.files import load
+from federation_core.connectors.stores.jobs_keys import QUEUE_TTL_MS
 from federation_core.errors import InvalidConfig
 from workers.batching import BatchingCelery
+from workers.fetching import Fetchers
 
 Role = Literal["web", "cluster", "merge", "beat"]
 
@@ -28,6 +30,8 @@ MERGE_QUEUE, DISCOVERY_QUEUE, REAP_QUEUE = "merge", "discovery", "reap"
 MERGE_QUEUES = (MERGE_QUEUE, DISCOVERY_QUEUE, REAP_QUEUE)
 #: The schedule lives in memory: what was due while nobody ran is not made up for.
 SCHEDULER = "workers.schedule:FreshScheduler"
+#: How many shards of one cluster a worker of several clusters runs at once, unless it is told otherwise.
+THREADS_PER_CLUSTER = 4
 #: How often the reaper looks for jobs whose deadline has passed.
 REAP_EVERY_S = 1.0
 
@@ -36,8 +40,7 @@ REAP_EVERY_S = 1.0
 #: itself. What a lost worker held is not waited for, because its query ends at its deadline without it.
 _VISIBILITY_TIMEOUT_S = 960
 _CONNECT_TIMEOUT_S = 2
-#: A queue that nobody has sent to for this long holds only messages whose queries have ended, and is dropped.
-_QUEUE_EXPIRES_S = 900
+_QUEUE_EXPIRES_S = QUEUE_TTL_MS // 1000
 #: A pool child of a merge worker is replaced, between two tasks, once it has held this much memory.
 _CHILD_MEMORY_KIB = 400 * 1024
 #: The web tier must say within seconds that the broker is down; a worker has time.
@@ -45,8 +48,12 @@ _ANSWER_TIMEOUT_S = {"web": 2, "cluster": 30, "merge": 30, "beat": 5}
 _PUBLISH_RETRIES = {"web": 0, "cluster": 5, "merge": 5, "beat": 1}
 
 
-def make_celery(settings: Settings, role: Role = "web", *, clusters: tuple[str, ...] = ()) -> BatchingCelery:
+def make_celery(
+    settings: Settings, role: Role = "web", *, clusters: tuple[str, ...] = (), fetchers: Fetchers | None = None
+) -> BatchingCelery:
     """Build the application for one role; `clusters` are those whose queues a cluster worker consumes.
+
+    `fetchers` bring it their messages; without them it reads the queues as Celery does.
 
     Raises InvalidConfig: there is no Redis URL, or a cluster is not configured.
     """
@@ -56,11 +63,13 @@ def make_celery(settings: Settings, role: Role = "web", *, clusters: tuple[str, 
         settings.cluster(name)
     app = BatchingCelery("appsentry", set_as_current=role != "web")
     app.conf.update(_conf(settings, role))
+    if fetchers is not None:
+        app.conf.broker_transport_options = {**app.conf.broker_transport_options, "fetchers": fetchers}
     if role != "web":
         # The web tier sends tasks by name; only a process that runs them imports what they do.
         from workers.query_tasks import register
 
-        register(app, settings, frozenset(clusters))
+        register(app, settings, frozenset(clusters), owner=fetchers.owner if fetchers else "")
     return app
 
 
@@ -151,10 +160,11 @@ def from_environment() -> BatchingCelery:
 
     clusters = tuple(sorted({name.strip() for name in os.environ.get("APPSENTRY_CLUSTERS", "").split(",")} - {""}))
     settings = load(os.environ, only=clusters)
-    app = make_celery(settings, "cluster" if clusters else "merge", clusters=clusters)
+    fetchers = Fetchers.for_clusters(settings.redis_url, clusters, THREADS_PER_CLUSTER) if clusters else None
+    app = make_celery(settings, "cluster" if clusters else "merge", clusters=clusters, fetchers=fetchers)
     own = [settings.cluster(name).queue for name in clusters] or list(MERGE_QUEUES)
     app.amqp.queues.select(own)
-    install(app, settings, clusters)
+    install(app, settings, clusters, fetchers=fetchers)
     return app
 
 

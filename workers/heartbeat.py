@@ -19,16 +19,20 @@ BEAT_EVERY_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-def worker_name() -> str:
-    """Name this process so that two on one machine differ: `host:pid`."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+def worker_name(owner: str) -> str:
+    """Name this process by its host, its number there and the owner of its leases: `host:pid:owner`.
+
+    A container that is started again often has the host and the number of the one before it, and never its owner.
+    """
+    return f"{socket.gethostname()}:{os.getpid()}:{owner}"
 
 
 class Heart:
-    """Beats for some clusters between `start` and `stop`."""
+    """Beats for some clusters between `start` and `stop`; `owner` is who holds the process's leases."""
 
-    def __init__(self, beats: Heartbeats, clusters: tuple[str, ...], clock: Callable[[], int]) -> None:
+    def __init__(self, beats: Heartbeats, clusters: tuple[str, ...], owner: str, clock: Callable[[], int]) -> None:
         self._beats = beats
+        self._owner = owner
         self._clusters = clusters
         self._clock = clock
         self._stopping = Event()
@@ -45,7 +49,7 @@ class Heart:
         self._stopping.set()
 
     def _beat(self) -> None:
-        name = worker_name()
+        name = worker_name(self._owner)
         while not self._stopping.is_set():
             self._send(name)
             self._stopping.wait(BEAT_EVERY_S)

@@ -24,22 +24,33 @@ from federation_core.connectors.stores.jobs_beats import Heartbeats
 from federation_core.signals import kinds
 from federation_core.structured_logging import configure
 from workers.app import SCHEDULER
+from workers.fetching import Fetchers
 from workers.heartbeat import Heart
 
 #: How long a task that is running may still take once the worker is told to end.
 GRACE_S = 2.0
+#: How long giving them back to their queue may take.
+_GIVE_BACK_S = 1.0
 #: Celery's loggers that write a line or two per task, with its arguments: a user's query has no place in a log.
 _LOUD = ("celery.app.trace", "celery.worker.strategy", "celery.beat")
 _log = logging.getLogger(__name__)
 
 
-def install(app: Celery, settings: Settings, clusters: tuple[str, ...] = (), *, with_beat: bool = False) -> None:
+def install(
+    app: Celery,
+    settings: Settings,
+    clusters: tuple[str, ...] = (),
+    *,
+    fetchers: Fetchers | None = None,
+    with_beat: bool = False,
+) -> None:
     """Attach to the signals of the worker that this process is about to become.
 
-    It serves the queues of `clusters`, or is a merge worker where there are none. `with_beat` runs the schedule on a
-    thread of this worker, for a machine that holds everything.
+    It serves the queues of `clusters`, or is a merge worker where there are none; `fetchers` are those of its
+    application. `with_beat` runs the schedule on a thread of this worker, for a machine that holds everything.
     """
-    heart = Heart(Heartbeats(settings.redis_url), clusters, wall_clock_ms) if clusters else None
+    fetchers = fetchers or Fetchers()
+    heart = Heart(Heartbeats(settings.redis_url), clusters, fetchers.owner, wall_clock_ms) if clusters else None
     # Messages are JSON only, so none of them runs anything; and what Celery 6 will do is not news to an operator.
     for category in (SecurityWarning, CPendingDeprecationWarning):
         warnings.filterwarnings("ignore", category=category)
@@ -61,12 +72,16 @@ def install(app: Celery, settings: Settings, clusters: tuple[str, ...] = (), *, 
     def on_worker_shutting_down(**_: Any) -> None:
         if heart is not None:
             heart.stop()
-        Thread(target=_end_soon, name="end", daemon=True).start()
+        Thread(target=_end_soon, args=(fetchers,), name="end", daemon=True).start()
+
+    def on_worker_shutdown(**_: Any) -> None:
+        fetchers.give_back()
 
     signals.setup_logging.connect(on_setup_logging, weak=False)
     signals.worker_init.connect(on_worker_init, weak=False)
     signals.worker_ready.connect(on_worker_ready, weak=False)
     signals.worker_shutting_down.connect(on_worker_shutting_down, weak=False)
+    signals.worker_shutdown.connect(on_worker_shutdown, weak=False)
 
 
 def configure_log(role: str, level: str) -> None:
@@ -87,8 +102,12 @@ def _run_beat(app: Celery) -> None:
     EmbeddedService(app, thread=True, scheduler_cls=SCHEDULER).run()
 
 
-def _end_soon() -> None:
+def _end_soon(fetchers: Fetchers) -> None:
     sleep(GRACE_S)
     _log.warning("tasks were still running and are given up")
+    # Another worker may take them on. A Redis that does not answer must not keep this one.
+    giving_back = Thread(target=fetchers.give_back, name="giving back", daemon=True)
+    giving_back.start()
+    giving_back.join(_GIVE_BACK_S)
     # Pool children end with their parent; other threads may be stuck in a backend's answer for long.
     os._exit(0)

@@ -12,6 +12,7 @@ from typing import Any
 from celery import Task
 
 from federation_core.config import Settings
+from federation_core.connectors.stores.leases import LostLeases
 from federation_core.connectors.stores.redis import WORKER_ANSWER_TIMEOUT_S
 from federation_core.connectors.stores.shared_clock import SharedClock
 from federation_core.errors import FederationError
@@ -25,12 +26,16 @@ from workers.shard_runner import ShardRunner
 _log = logging.getLogger(__name__)
 
 
-def register(app: BatchingCelery, settings: Settings, serving: frozenset[str]) -> None:
-    """Give the application its tasks; `serving` are the clusters whose shards this process may run."""
+def register(app: BatchingCelery, settings: Settings, serving: frozenset[str], *, owner: str = "") -> None:
+    """Give the application its tasks; `serving` are the clusters whose shards this process may run.
+
+    `owner` is who holds the leases of the process's messages.
+    """
     # `shared=False`: by default Celery gives a task to every application of the process, also to those made later.
     clock = SharedClock(settings.redis_url)
     dispatch = Dispatch(settings, clock, celery=app, answer_s=WORKER_ANSWER_TIMEOUT_S)
-    runner = ShardRunner(settings, serving, dispatch.jobs, clock)
+    runner = ShardRunner(settings, serving, dispatch.jobs, clock, owner=owner)
+    lost_leases, names = LostLeases(settings.redis_url), [cluster.name for cluster in settings.clusters]
 
     @app.task(name=QUERY_CLUSTER, shared=False, bind=True)  # type: ignore[untyped-decorator]
     def query_cluster(task: Task, shard: str) -> str:
@@ -53,8 +58,10 @@ def register(app: BatchingCelery, settings: Settings, serving: frozenset[str]) -
 
     @app.task(name=REAP, shared=False)  # type: ignore[untyped-decorator]
     def reap() -> None:
-        """Settle the jobs that nobody waits for."""
+        """Settle the jobs that nobody waits for, and put back the tasks that lost workers had taken."""
         try:
             dispatch.reap()
+            if found := lost_leases.put_back(names):
+                _log.warning("tasks of a lost worker were put back", extra={"tasks": found})
         except FederationError as exc:
-            _log.warning("overdue jobs could not be settled", extra={"why": exc.message})
+            _log.warning("what is overdue could not be ended", extra={"why": exc.message})

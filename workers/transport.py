@@ -1,39 +1,55 @@
-"""Kombu's Redis transport for queues that anybody with access may have written nonsense into, and of unequal speed.
+"""Kombu's Redis transport for queues that anybody with access may have written nonsense into, some of them far away.
 
-Rule: a queue whose tasks take long holds up no other: a worker has only so many of each at a time. A message that
-cannot be read costs itself and a line in the log. With the stock transport it ends the worker, because a message is
-taken from its list before it is parsed; a worker that is restarted is then ended by the next one.
-Overrides `Channel._brpop_start`, `Channel._brpop_read` and `Transport._deliver` (kombu 5.7), where the queues to listen
-to are named, where a message is parsed and where it is handed on. What is wrong with the connection still raises,
-since that is how a worker learns that it has to reconnect. A task that ends after that acknowledges over a channel that
-is closed, which is such an error too (`Channel._connparams`); with the stock transport it ends the worker.
+Rule: a message that cannot be read costs itself and a line in the log. With the stock transport it ends the worker,
+because a message is taken from its list before it is parsed; a worker that is restarted is then ended by the next one.
+What is wrong with the connection still raises, since that is how a worker learns that it has to reconnect; a task that
+ends after that acknowledges over a channel that is closed, which with the stock transport ends the worker too.
+
+The queues in the transport option `fetchers` are not read by the channel: `workers.fetching` brings their messages, and
+taking, keeping and acknowledging them never waits for Redis. The private names used here are listed in
+`workers.backend`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Mapping
 from queue import Empty
-from types import MappingProxyType
 from typing import Any
 
-from kombu.transport import redis
+from kombu.transport import redis, virtual
+
+from workers.fetching import Fetcher, Fetchers
 
 _log = logging.getLogger(__name__)
 
 
-#: How soon a queue that was full is listened to again.
-_AGAIN_S = 0.005
-#: Listened to where every queue is full; nobody sends to it.
-_NO_QUEUE = "none"
-
-
 class QoS(redis.QoS):
-    """The unacknowledged messages of a channel; they rest in Redis too, where a later look finds them."""
+    """The unacknowledged messages of a channel: fetched ones rest in their lease, others where kombu keeps them."""
+
+    channel: Channel
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Note that a message is delivered."""
+        if self.channel.fetchers.holding(delivery_tag) is None:
+            super().append(message, delivery_tag)  # type: ignore[no-untyped-call]
+        else:
+            virtual.QoS.append(self, message, delivery_tag)  # type: ignore[no-untyped-call]
+
+    def ack(self, delivery_tag: str) -> None:
+        """Note that a message is dealt with."""
+        self._end(delivery_tag, requeue=False)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Give a message back to its queue, or drop it."""
+        self._end(delivery_tag, requeue=requeue)
 
     def restore_unacked(self, client: Any = None) -> Any:
-        """Put the messages back into their queues, if there still is a connection to do so."""
+        """Put the messages back into their queues, if there still is a connection to do so.
+
+        Fetched ones stay leased: whoever has taken them may still be at work, and the process gives back the rest.
+        """
+        for tag in [tag for tag in self._delivered if self.channel.fetchers.holding(tag) is not None]:
+            del self._delivered[tag]
         try:
             return super().restore_unacked(client=client)  # type: ignore[no-untyped-call]
         except (*redis.Transport.connection_errors, *redis.Transport.channel_errors) as exc:
@@ -42,45 +58,64 @@ class QoS(redis.QoS):
             self._delivered.clear()
             return []
 
+    def _end(self, tag: str, *, requeue: bool) -> None:
+        fetcher = self.channel.fetchers.holding(tag)
+        if fetcher is None:
+            if requeue:
+                super().reject(tag, requeue=True)  # type: ignore[no-untyped-call]
+            else:
+                super().ack(tag)  # type: ignore[no-untyped-call]
+            return
+        if requeue:
+            fetcher.put_back(tag)
+        else:
+            fetcher.done(tag)
+        virtual.QoS.ack(self, tag)  # type: ignore[no-untyped-call]
+
 
 class Channel(redis.Channel):
-    """A channel that throws away what is not JSON, and takes no more of a queue than `most_per_queue` says.
-
-    What is taken is what is not acknowledged, so that tasks have to be acknowledged late. A queue without a number is
-    bounded by the worker alone.
-    """
+    """A channel that throws away what is not JSON, and leaves some queues to their fetchers."""
 
     QoS = QoS
-    from_transport_options = (*redis.Channel.from_transport_options, "most_per_queue")  # type: ignore[assignment]
-    most_per_queue: Mapping[str, int] = MappingProxyType({})
+    from_transport_options = (*redis.Channel.from_transport_options, "fetchers")  # type: ignore[assignment]
+    fetchers = Fetchers()
+
+    @property
+    def active_queues(self) -> set[str]:
+        """The queues that the channel itself reads."""
+        return {queue for queue in super().active_queues if self._fetcher(queue) is None}
+
+    def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
+        """Begin to deliver what is in a queue."""
+        consuming = super().basic_consume(queue, *args, **kwargs)  # type: ignore[no-untyped-call]
+        if (fetcher := self._fetcher(queue)) is not None:
+            self.connection.deliver_fetched(fetcher)
+            self.fetchers.keep_looking()
+        return consuming
+
+    def basic_cancel(self, consumer_tag: str) -> Any:
+        """Deliver no more of what is in a queue."""
+        self._stop_fetching(self._tag_to_queue.get(consumer_tag, ""))
+        return super().basic_cancel(consumer_tag)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Close the channel."""
+        for queue in list(self._active_queues):
+            self._stop_fetching(queue)
+        super().close()  # type: ignore[no-untyped-call]
+
+    def _fetcher(self, queue: str) -> Fetcher | None:
+        # Only an event loop can be woken when something has been fetched; without one the channel reads as usual.
+        return self.fetchers.of_queue(queue) if self.connection is not None and self.connection.loop else None
+
+    def _stop_fetching(self, queue: str) -> None:
+        if (fetcher := self._fetcher(queue)) is not None:
+            fetcher.stop()
 
     def _connparams(self, asynchronous: bool = False) -> Any:
         if self.connection is None or self.connection.client is None:
             raise ConnectionResetError("the channel's connection is closed")
         return super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]
-
-    def _brpop_start(self, timeout: float | None = None) -> Any:
-        cycle = self._queue_cycle
-        every, full = list(cycle.items), self._full()
-        if full:
-            cycle.update([queue for queue in every if queue not in full] or [_NO_QUEUE])
-            timeout = _AGAIN_S
-        try:
-            return super()._brpop_start(timeout)  # type: ignore[no-untyped-call]
-        finally:
-            cycle.update(every)
-
-    def _full(self) -> set[str]:
-        if not self.most_per_queue:
-            return set()
-        # Acknowledged by other threads at any time; what is noted as such is forgotten a little later.
-        done = set(self.qos._dirty)
-        taken = Counter(
-            (message.delivery_info or {}).get("routing_key")
-            for tag, message in list(self.qos._delivered.items())
-            if tag not in done
-        )
-        return {queue for queue, most in self.most_per_queue.items() if taken[queue] >= most}
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
@@ -94,6 +129,22 @@ class Transport(redis.Transport):
     """A transport that throws away what is JSON and no message of a task."""
 
     Channel = Channel
+    #: The event loop that messages are delivered on, once there is one.
+    loop: Any = None
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Have the loop read the connection, and deliver what is fetched beside it."""
+        self.loop = loop
+        super().register_with_event_loop(connection, loop)  # type: ignore[no-untyped-call]
+
+    def deliver_fetched(self, fetcher: Fetcher) -> None:
+        """Start a fetcher and deliver on the event loop what it brings."""
+
+        def deliver() -> None:
+            while (message := fetcher.take()) is not None:
+                self._deliver(message, fetcher.queue)
+
+        fetcher.start(lambda: self.loop.call_soon(deliver))
 
     def _deliver(self, message: Any, queue: str) -> None:
         try:
@@ -110,7 +161,7 @@ class Transport(redis.Transport):
         try:
             tag = message["properties"]["delivery_tag"]
             for channel in self.channels:
-                if tag in channel.qos._delivered:
+                if tag in channel.qos._delivered or channel.fetchers.holding(tag) is not None:
                     channel.basic_reject(tag, requeue=False)
         except (TypeError, KeyError, AttributeError):
             return

@@ -22,8 +22,8 @@ ALIVE_MS = 3_500
 NEVER_SEEN = "no worker of it was seen in the last day"
 _LOST = "its last worker was lost"
 
-#: Note a sign of life by Redis' own clock, and forget workers not heard of for a day.
-#: KEYS: beats  ARGV: worker, clock_ms, alive_ms (0: it is leaving), keep_ms
+#: Note a sign of life by Redis' own clock, keep the worker's lease, and forget workers not heard of for a day.
+#: KEYS: beats, lease  ARGV: worker, clock_ms, alive_ms (0: it is leaving), keep_ms, lease_ms
 _BEAT = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -34,6 +34,7 @@ for i = 1, #all, 2 do
   if seen < now - tonumber(ARGV[4]) then redis.call('HDEL', KEYS[1], all[i]) end
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
 return 1
 """
 
@@ -83,11 +84,15 @@ class Heartbeats:
     def beat(self, clusters: Iterable[str], worker: str, now_ms: int, alive_ms: int = ALIVE_MS) -> None:
         """Note a worker's sign of life for all its clusters in one round trip; `now_ms` is the worker's clock.
 
+        `worker` ends with the owner of its leases (`keys.lease_owner`).
+
         It counts as alive for `alive_ms`; 0 says that it is leaving.
         """
         with answering(), self._redis.pipeline(transaction=False) as pipe:
             for cluster in clusters:
-                self._beat(keys=[keys.beats(cluster)], args=[worker, now_ms, alive_ms, keys.REMEMBER_MS], client=pipe)
+                lease = keys.lease(keys.cluster_queue(cluster), keys.lease_owner(worker))
+                args = [worker, now_ms, alive_ms, keys.REMEMBER_MS, keys.QUEUE_TTL_MS]
+                self._beat(keys=[keys.beats(cluster), lease], args=args, client=pipe)
             pipe.execute()
 
     def latest(self, clusters: Iterable[str], now_ms: int) -> dict[str, WorkerBeat]:

@@ -1,4 +1,4 @@
-"""A queue in Redis whose reader moves each message to a list of its own: nothing is lost with the reader, nothing waits.
+"""A queue in Redis whose reader moves each message to a list of its own: nothing is lost, and nothing waits for Redis.
 
 Rule: a message is in the queue or in exactly one reader's lease until it is dealt with, and every step between is one
 command of Redis. Many moves are asked for in advance on one connection, so that messages come as fast over a long link
@@ -38,21 +38,52 @@ return 1
 """
 
 
-class LeasedQueue:
-    """One cluster's queue as one owner reads it. Opens nothing until it is used.
+class Moves:
+    """A connection on which messages are moved from a queue to a lease, as many at a time as are asked for.
 
-    `ask`, `leased`, `drop` and `put_back` may be called by any thread; `open`, `next` and `close` by one.
+    `ask` and `close` may be called by any thread, `next` by one.
     """
+
+    def __init__(self, connection: Any, queue: str, lease: str) -> None:
+        # redis-py does not type its connections.
+        self._connection = connection
+        self._move = ("BLMOVE", queue, lease, "RIGHT", "LEFT", f"{MOVE_WAIT_S:g}")
+        self._writing = Lock()
+
+    def ask(self, moves: int) -> None:
+        """Ask for so many messages to be moved, in one write.
+
+        Raises StoreUnavailable: they could not be asked for, and the connection is of no more use.
+        """
+        with self._writing, answering():
+            self._connection.send_packed_command(
+                self._connection.pack_commands([self._move] * moves), check_health=False
+            )
+
+    def next(self) -> bytes | None:
+        """Wait for the answer to the earliest move that was asked for; return its message, or None for none.
+
+        Raises StoreUnavailable: it does not come, and the connection is of no more use.
+        """
+        with answering():
+            message: bytes | None = self._connection.read_response()
+        return message
+
+    def close(self) -> None:
+        """Close the connection; a message that is on its way stays leased."""
+        self._connection.disconnect()
+
+
+class LeasedQueue:
+    """One cluster's queue as one owner reads it. Opens nothing until it is used; safe to use from several threads."""
 
     def __init__(self, url: str, cluster: str, owner: str) -> None:
         self.name = keys.cluster_queue(cluster)
         self._owner = owner
         self._key = keys.lease(self.name, owner)
         self._url = url
-        # redis-py does not type its connections.
-        self._connection: Any = None
-        self._client_id = 0
-        self._writing = Lock()
+        #: The last connection's server and its number there.
+        self._earlier: tuple[str, int] | None = None
 
     @cached_property
     def _redis(self) -> Any:
@@ -66,55 +97,28 @@ class LeasedQueue:
     def _put_back(self) -> Any:
         return self._redis.register_script(_PUT_BACK)
 
-    def open(self) -> None:
-        """Open the connection on which messages are moved; what was asked on an earlier one is not served any more.
+    def open(self) -> Moves:
+        """Open a connection to move messages on; an earlier one gets none any more.
 
         Raises StoreUnavailable.
         """
-        self.close()
         with answering():
             connection = self._moving.make_connection()
             connection.connect()
-            if self._client_id:
-                # Redis may not have noticed that the earlier connection is gone, and would go on to move messages for
-                # it. It is no longer there in most cases, and a user without the right to end it does without.
-                with suppress(redis.ResponseError):
-                    _call(connection, "CLIENT", "KILL", "ID", self._client_id)
-            self._client_id = 0
+            # A user who may not do this does without: then only Redis' own keep-alive ends a dead connection.
             with suppress(redis.ResponseError):
-                self._client_id = int(_call(connection, "CLIENT", "ID"))
-        with self._writing:
-            self._connection = connection
+                self._end_earlier(connection)
+        return Moves(connection, self.name, self._key)
 
-    def close(self) -> None:
-        """Close the connection, if there is one; a message that is on its way stays leased."""
-        with self._writing:
-            connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.disconnect()
-
-    def ask(self, moves: int) -> None:
-        """Ask for so many messages to be moved, in one write.
-
-        Raises StoreUnavailable: they could not be asked for; the connection has to be opened again.
-        """
-        move = ("BLMOVE", self.name, self._key, "RIGHT", "LEFT", f"{MOVE_WAIT_S:g}")
-        with self._writing, answering():
-            if self._connection is None:
-                raise redis.ConnectionError("the connection is closed")
-            self._connection.send_packed_command(self._connection.pack_commands([move] * moves), check_health=False)
-
-    def next(self) -> bytes | None:
-        """Wait for the answer to the earliest move that was asked for; return its message, or None for none.
-
-        Raises StoreUnavailable: it does not come; the connection has to be opened again.
-        """
-        connection = self._connection
-        with answering():
-            if connection is None:
-                raise redis.ConnectionError("the connection is closed")
-            message: bytes | None = connection.read_response()
-        return message
+    def _end_earlier(self, connection: Any) -> None:
+        """Have Redis end our earlier connection: it may not have noticed that it is dead, and go on to serve it."""
+        earlier, self._earlier = self._earlier, None
+        server = _run_id(_call(connection, "INFO", "server"))
+        if earlier is not None and earlier[0] == server:
+            # Mostly it is gone, which is an error to Redis.
+            with suppress(redis.ResponseError):
+                _call(connection, "CLIENT", "KILL", "ID", earlier[1])
+        self._earlier = server, int(_call(connection, "CLIENT", "ID"))
 
     def leased(self) -> list[bytes]:
         """Return the messages that are leased to this owner, the newest first.
@@ -201,6 +205,12 @@ def _send_back(pipe: Any, script: Any, queue: str, owner: str, leased: bytes, ag
 def _call(connection: Any, *command: str | int) -> Any:
     connection.send_command(*command, check_health=False)
     return connection.read_response()
+
+
+def _run_id(info: bytes) -> str:
+    """Read what names one run of a server: connections are numbered anew in each."""
+    lines = info.decode(errors="replace").splitlines()
+    return next((line for line in lines if line.startswith("run_id:")), "")
 
 
 def _seen_ms(beat: bytes) -> int:

@@ -23,10 +23,10 @@ def alive(beats: Heartbeats) -> set[str]:
 
 def test_a_heart_beats_for_its_clusters_until_it_stops(redis_url: str) -> None:
     beats = Heartbeats(redis_url)
-    heart = Heart(beats, ("dev", "prod"), lambda: NOW_MS)
+    heart = Heart(beats, ("dev", "prod"), "0a1b", lambda: NOW_MS)
     heart.start()
     until(lambda: alive(beats) == {"dev", "prod"})
-    assert beats.latest(("prod",), NOW_MS)["prod"].worker == worker_name()
+    assert beats.latest(("prod",), NOW_MS)["prod"].worker == worker_name("0a1b")
     heart.stop()
     until(lambda: alive(beats) == set())
     # It said that it leaves; it was not merely silent for long enough.
@@ -36,7 +36,7 @@ def test_a_heart_beats_for_its_clusters_until_it_stops(redis_url: str) -> None:
 def test_a_heart_goes_on_after_redis_was_away(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "BEAT_EVERY_S", 0.01)
     beats, away = Heartbeats(redis_url), Heartbeats("redis://127.0.0.1:1/0")
-    heart = Heart(away, ("prod",), lambda: NOW_MS)
+    heart = Heart(away, ("prod",), "0a1b", lambda: NOW_MS)
     heart.start()
     sleep(0.05)
     assert alive(beats) == set()

@@ -1,0 +1,297 @@
+"""How a cluster worker gets its tasks: a thread per cluster's queue that always has moves asked for in advance.
+
+Rule: a worker has no more messages than it has threads for, so one that is busy takes nothing from another; and
+fetching rests on nothing of Celery's connection. A message that was taken stays this process's until it is dealt with,
+also while Redis is away: `done` is remembered, and what the leases in Redis say otherwise is put right by `look`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from threading import Condition, Event, Thread
+from typing import Any
+
+from federation_core.connectors.stores.leases import LeasedQueue, Moves
+from federation_core.errors import StoreUnavailable
+
+#: How often the leases in Redis are compared with what this process has.
+LOOK_EVERY_S = 5.0
+#: How long until a lost connection is opened again.
+_AGAIN_S = 0.5
+#: How many messages that are dealt with are remembered; far more than can come again before a look.
+_REMEMBER = 10_000
+_log = logging.getLogger(__name__)
+
+Message = dict[str, Any]
+
+
+class Fetcher:
+    """The messages of one queue in this process; safe to use from several threads.
+
+    `room` is how many may be here at once. A message that cannot be parsed is thrown away with a line in the log.
+    """
+
+    def __init__(self, leased: LeasedQueue, room: int) -> None:
+        self._leased = leased
+        self._room = room
+        self._arrived: deque[tuple[str, Message]] = deque()
+        #: Tag → the message as it is leased, of those that have been taken and are not dealt with.
+        self._held: dict[str, bytes] = {}
+        self._done: OrderedDict[str, None] = OrderedDict()
+        #: Leased to us at the last look and not here: on its way, or lost with a connection.
+        self._missing: set[str] = set()
+        self._moves: Moves | None = None
+        self._asked = 0
+        self._refused: StoreUnavailable | None = None
+        #: Counts the starts and stops: a thread of an earlier one ends as soon as it looks up.
+        self._run = 0
+        self._running = False
+        self._on_arrival: Callable[[], None] = _nothing
+        self._changed = Condition()
+
+    @property
+    def queue(self) -> str:
+        """The name of the queue."""
+        return self._leased.name
+
+    def start(self, on_arrival: Callable[[], None]) -> None:
+        """Begin to fetch; `on_arrival` is called by the fetching thread whenever there is something to `take`."""
+        self.stop()
+        with self._changed:
+            self._on_arrival = on_arrival
+            self._running = True
+            run = self._run
+        Thread(target=self._fetch, args=(run,), name=f"fetching {self.queue}", daemon=True).start()
+
+    def stop(self) -> None:
+        """End fetching. What has been taken is still ours to deal with; what has not been is fetched again later."""
+        with self._changed:
+            self._run += 1
+            self._running = False
+            self._on_arrival = _nothing
+            self._hang_up()
+            for tag, _ in self._arrived:
+                self._held.pop(tag, None)
+            self._arrived.clear()
+            self._changed.notify_all()
+
+    def take(self) -> Message | None:
+        """Return a message that has arrived, or None."""
+        with self._changed:
+            return self._arrived.popleft()[1] if self._arrived else None
+
+    def holds(self, tag: str) -> bool:
+        """Tell whether a message is here and not dealt with."""
+        return tag in self._held
+
+    def done(self, tag: str) -> None:
+        """Note that a message is dealt with; Redis hears of it with the part, or at the next look."""
+        with self._changed:
+            if self._held.pop(tag, None) is None:
+                return
+            self._remember(tag)
+            self._changed.notify_all()
+            self._ask()
+
+    def put_back(self, tag: str) -> None:
+        """Give a message back to the queue, as one that was delivered before.
+
+        Raises StoreUnavailable.
+        """
+        with self._changed:
+            message = self._held.get(tag)
+        if message is None:
+            return
+        self._leased.put_back([message], lost=True)
+        with self._changed:
+            self._held.pop(tag, None)
+            self._ask()
+
+    def look(self) -> None:
+        """Compare the leases in Redis with what is here: end what is dealt with, take what never arrived.
+
+        Raises StoreUnavailable.
+        """
+        found = self._leased.leased()
+        dealt_with: list[bytes] = []
+        with self._changed:
+            missing = set()
+            for message in reversed(found):
+                tag = tag_of(_parsed(message))
+                if tag is None or tag in self._done:
+                    dealt_with.append(message)
+                elif tag not in self._held:
+                    missing.add(tag)
+                    if tag in self._missing and self._running:
+                        self._arrive(message)
+            self._missing = missing
+        if dealt_with:
+            self._leased.drop(dealt_with)
+
+    def give_back(self) -> None:
+        """Put everything that is not dealt with back into the queue, unmarked, for a process that ends in order.
+
+        Raises StoreUnavailable.
+        """
+        self.stop()
+        self.look()
+        self._leased.put_back(self._leased.leased())
+
+    def _fetch(self, run: int) -> None:
+        answers = True
+        while run == self._run:
+            try:
+                if self._begin(run):
+                    answers = True
+                while moves := self._wait_for_room(run):
+                    self._receive(run, moves.next())
+            except Exception as exc:
+                if not isinstance(exc, StoreUnavailable):
+                    _log.exception("no task can be fetched")
+                elif answers and run == self._run:
+                    _log.warning("no task can be fetched", extra={"queue": self.queue, "why": exc.message})
+                answers = False
+            with self._changed:
+                if run == self._run:
+                    self._hang_up()
+                self._changed.wait_for(lambda: run != self._run, _AGAIN_S)
+
+    def _begin(self, run: int) -> bool:
+        moves = self._leased.open()
+        # What an earlier connection was given and we have not heard of is leased to us, and comes by no other way.
+        found = self._leased.leased()
+        with self._changed:
+            if run != self._run:
+                moves.close()
+                return False
+            for message in reversed(found):
+                self._arrive(message)
+            self._moves, self._asked, self._refused = moves, 0, None
+            self._ask()
+            return True
+
+    def _hang_up(self) -> None:
+        moves, self._moves, self._asked, self._refused = self._moves, None, 0, None
+        if moves is not None:
+            moves.close()
+
+    def _wait_for_room(self, run: int) -> Moves | None:
+        """Wait until there is an answer to wait for; return where it comes, or None when this run is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._asked > 0 or self._refused is not None or run != self._run)
+            if self._refused is not None and run == self._run:
+                raise self._refused
+            return self._moves if run == self._run else None
+
+    def _ask(self) -> None:
+        missing = self._room - len(self._held) - self._asked
+        if missing <= 0 or self._moves is None:
+            return
+        try:
+            self._moves.ask(missing)
+            self._asked += missing
+        except StoreUnavailable as exc:
+            # For the fetching thread, which opens another connection.
+            self._refused = exc
+        self._changed.notify_all()
+
+    def _receive(self, run: int, message: bytes | None) -> None:
+        with self._changed:
+            if run != self._run:
+                return
+            self._asked -= 1
+            if message is not None:
+                self._arrive(message)
+            self._ask()
+
+    def _arrive(self, message: bytes) -> None:
+        envelope = _parsed(message)
+        tag = tag_of(envelope)
+        if envelope is None or tag is None:
+            # The next look ends its lease.
+            _log.error("a message that cannot be parsed was thrown away", extra={"queue": self.queue})
+        elif tag not in self._held and tag not in self._done and self._running:
+            self._held[tag] = message
+            self._arrived.append((tag, envelope))
+            self._on_arrival()
+
+    def _remember(self, tag: str) -> None:
+        self._done[tag] = None
+        while len(self._done) > _REMEMBER:
+            self._done.popitem(last=False)
+
+
+class Fetchers:
+    """All queues that this process fetches from, under one owner, and the thread that looks at their leases."""
+
+    def __init__(self, fetchers: Iterable[Fetcher] = (), owner: str = "") -> None:
+        #: Who holds the leases of this process: nobody before it or beside it has the same.
+        self.owner = owner
+        self._fetchers = {fetcher.queue: fetcher for fetcher in fetchers}
+        self._stopping = Event()
+        self._looking = False
+
+    @classmethod
+    def for_clusters(cls, url: str, clusters: Iterable[str], room: int) -> Fetchers:
+        """Make the fetchers of some clusters' queues; `room` is how many messages of one may be here at once."""
+        owner = secrets.token_hex(4)
+        return cls((Fetcher(LeasedQueue(url, cluster, owner), room) for cluster in clusters), owner)
+
+    def of_queue(self, queue: str) -> Fetcher | None:
+        """Return the fetcher of a queue, if it is one of ours."""
+        return self._fetchers.get(queue)
+
+    def holding(self, tag: str) -> Fetcher | None:
+        """Return the fetcher that holds a message, if one does."""
+        return next((fetcher for fetcher in self._fetchers.values() if fetcher.holds(tag)), None)
+
+    def keep_looking(self) -> None:
+        """Start the thread that looks at the leases, unless it runs."""
+        if not self._looking:
+            self._looking = True
+            Thread(target=self._keep_looking, name="leases", daemon=True).start()
+
+    def give_back(self) -> None:
+        """Give back what is not dealt with, when this process ends; what cannot be is put back by the reaper."""
+        self._stopping.set()
+        for fetcher in self._fetchers.values():
+            try:
+                fetcher.give_back()
+            except StoreUnavailable as exc:
+                _log.warning("tasks stay leased", extra={"queue": fetcher.queue, "why": exc.message})
+
+    def _keep_looking(self) -> None:
+        while not self._stopping.wait(LOOK_EVERY_S):
+            for fetcher in self._fetchers.values():
+                try:
+                    fetcher.look()
+                except StoreUnavailable:
+                    # The fetching thread has said so, or will.
+                    continue
+                except Exception:
+                    _log.exception("the leases could not be looked at")
+
+
+def tag_of(envelope: Message | None) -> str | None:
+    """Return the delivery tag that kombu gave a message, or None where there is none."""
+    try:
+        tag = envelope["properties"]["delivery_tag"] if envelope is not None else None
+    except (KeyError, TypeError):
+        return None
+    return tag if isinstance(tag, str) and tag else None
+
+
+def _parsed(message: bytes) -> Message | None:
+    try:
+        envelope = json.loads(message)
+    except (ValueError, RecursionError):
+        return None
+    return envelope if isinstance(envelope, dict) else None
+
+
+def _nothing() -> None:
+    """Nobody is to be told."""
