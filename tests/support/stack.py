@@ -104,14 +104,19 @@ class Stack:
     def start(self, argv: list[str]) -> subprocess.Popen[bytes]:
         """Start a role as it is started in production, except for what `worker_module` adds."""
         module = argv.index("workers")
-        return self.run([*argv[:module], self.worker_module, *argv[module + 1 :]])
+        behind = {"REDIS_URL": self.redis_url_of(argv)}
+        return self.run([*argv[:module], self.worker_module, *argv[module + 1 :]], **behind)
 
-    def run(self, argv: list[str]) -> subprocess.Popen[bytes]:
-        """Start any process in the stack's environment; it ends with the stack."""
+    def redis_url_of(self, argv: list[str]) -> str:
+        """Return where a role with this command line finds Redis."""
+        return self.url
+
+    def run(self, argv: list[str], **environ: str) -> subprocess.Popen[bytes]:
+        """Start any process in the stack's environment, some of it changed; it ends with the stack."""
         with (self.folder / "workers.log").open("ab") as log:
             process = subprocess.Popen(
                 argv,
-                env=self.environ,
+                env={**self.environ, **environ},
                 stdout=log,
                 stderr=log,
             )
@@ -156,12 +161,13 @@ class Stack:
         tenant_id: str = "acme",
         require: str = "best_effort",
         clusters: tuple[str, ...] = (),
+        time_range: TimeRange | None = None,
     ) -> Plan:
-        """Plan an instant metrics query at the time the stores were written."""
+        """Plan a metrics query, an instant one at the time the stores were written unless a range is given."""
         query = Query(
             signal="metrics",
             text=text,
-            time_range=TimeRange(self.now_ms, self.now_ms),
+            time_range=time_range or TimeRange(self.now_ms, self.now_ms),
             tenant_id=tenant_id,
             clusters=clusters,
             requirement=Requirement.parse(require),
