@@ -16,8 +16,8 @@ from federation_core.config import Settings
 from federation_core.connectors.files import load
 from federation_core.connectors.stores.jobs_keys import QUEUE_TTL_MS
 from federation_core.errors import InvalidConfig
-from workers.batching import BatchingCelery
 from workers.fetching import Fetchers
+from workers.outbox import OutboxCelery
 
 Role = Literal["web", "cluster", "merge", "beat"]
 
@@ -50,7 +50,7 @@ _PUBLISH_RETRIES = {"web": 0, "cluster": 5, "merge": 5, "beat": 1}
 
 def make_celery(
     settings: Settings, role: Role = "web", *, clusters: tuple[str, ...] = (), fetchers: Fetchers | None = None
-) -> BatchingCelery:
+) -> OutboxCelery:
     """Build the application for one role; `clusters` are those whose queues a cluster worker consumes.
 
     `fetchers` bring it their messages; without them it reads the queues as Celery does.
@@ -61,7 +61,7 @@ def make_celery(
         raise InvalidConfig("REDIS_URL is not set: the workers need the redis:// URL of the broker")
     for name in clusters:
         settings.cluster(name)
-    app = BatchingCelery("appsentry", set_as_current=role != "web")
+    app = OutboxCelery("appsentry", set_as_current=role != "web")
     app.conf.update(_conf(settings, role))
     if fetchers is not None:
         app.conf.broker_transport_options = {**app.conf.broker_transport_options, "fetchers": fetchers}
@@ -88,7 +88,7 @@ def _conf(settings: Settings, role: Role) -> dict[str, Any]:
     return {
         "broker_url": settings.redis_url,
         "broker_transport": "workers.transport:Transport",
-        "result_backend": f"workers.backend:ChordBackend+{settings.redis_url}",
+        "result_backend": "workers.backend:ChordBackend",
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],
@@ -125,19 +125,8 @@ def _conf(settings: Settings, role: Role) -> dict[str, Any]:
             "interval_step": 0.1,
             "interval_max": 0.5,
         },
-        "redis_socket_timeout": answer_timeout_s,
-        "redis_socket_connect_timeout": _CONNECT_TIMEOUT_S,
-        "result_backend_transport_options": {
-            "retry_policy": {
-                "max_retries": _PUBLISH_RETRIES[role],
-                "interval_start": 0,
-                "interval_step": 0.1,
-                "interval_max": 0.2,
-            }
-        },
-        # Our backend follows no results, so all threads may share one and its connections.
+        # Our backend holds nothing, so all threads may share one.
         "result_backend_thread_safe": True,
-        "result_expires": 900,
         "result_extended": False,
         "task_track_started": False,
         "task_send_sent_event": False,
@@ -150,7 +139,7 @@ def _conf(settings: Settings, role: Role) -> dict[str, Any]:
     }
 
 
-def from_environment() -> BatchingCelery:
+def from_environment() -> OutboxCelery:
     """Build the application that `celery -A workers.app` starts.
 
     A worker of it consumes the queues of the clusters in APPSENTRY_CLUSTERS, or is a merge worker where there are

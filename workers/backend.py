@@ -1,39 +1,85 @@
-"""Celery's Redis result backend without what this project never uses: listening for single results.
+"""Celery's result backend of this project: it gives away the callback of a chord, and stores nothing.
 
-Rule: the answer of a query lives under our own keys, so the process that sends a chord subscribes to nothing. The
-stock backend subscribes to a channel per task sent and never leaves it (Celery issues 6963 and 3812), and keeps the
-result objects too. This is also the place where the join of a chord can become one round trip.
+Rule: a chord is called as always, `chord(group(header))(callback)`, inside `app.outbox()`. The callback's message is
+prepared at once and lies in Redis; the script that stores the last part sends it (`stores/jobs_scripts.PUT_PART`). So
+joining costs a header task no round trip, nothing is lost when a worker dies between its part and the count of it, and
+nobody subscribes to anything. Answers rest under our own keys: the callback is given no results.
+
+Beside what Celery and kombu document, this project relies on the names below. They were read in the versions of
+`CHECKED_ON`; a test fails with others, and says what has to be read again.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from celery.backends.redis import RedisBackend
-from celery.backends.redis import ResultConsumer as SubscribingConsumer
+from celery import states
+from celery.backends.base import BaseBackend
+
+from workers.outbox import OutboxCelery
+
+CHECKED_ON = {"celery": "5.7.0", "kombu": "5.7.0"}
+
+#: Where we rely on a name → the undocumented names, and what is relied on.
+RELIED_ON = {
+    "workers/backend.py": {
+        "celery.canvas:_chord.run": "calls Backend.apply_chord with the frozen callback, before a header task is sent",
+        "celery.canvas:group._apply_tasks": "calls Backend.set_chord_size before the last header task is sent",
+        "celery.backends.base:Backend.mark_as_done": "calls on_chord_part_return only for a message that names a chord",
+        "celery.backends.base:SyncBackendMixin.add_pending_result": "remembers nothing and subscribes to nothing",
+        "celery.beat:Scheduler.install_default_entries": "schedules no clean-up where supports_autoexpire is set",
+    },
+    "workers/outbox.py": {
+        "celery.app.base:Celery.producer_or_acquire": "is asked for the producer of every task, with None for any",
+        "celery.app.amqp:AMQP.as_task_v2": "makes the body (args, kwargs, embedded), the callback under `chord` in it",
+        "celery.app.amqp:AMQP._create_task_sender": "sends to a direct queue by its name, without an exchange",
+        "kombu.transport.virtual.base:Channel.basic_publish": "hands a message without an exchange to _put",
+        "kombu.transport.redis:Channel._put": "pushes dumps(message), and lets the queue expire anew",
+    },
+    "federation_core/connectors/stores/jobs_scripts.py": {
+        "celery.app.amqp:AMQP.as_task_v2": "writes a task's id into the message's headers in plain",
+    },
+}
 
 
-class ResultConsumer(SubscribingConsumer):  # type: ignore[misc]
-    """A result consumer that follows nothing: an answer is waited for through `Jobs.wait`."""
+class ChordBackend(BaseBackend):  # type: ignore[misc]
+    """A result backend for chords in an outbox; of single tasks it knows nothing."""
 
-    def start(self, initial_task_id: str, **kwargs: Any) -> None:
-        """Do not open a subscription."""
+    #: There is nothing that beat would have to clean up.
+    supports_autoexpire = True
 
-    def consume_from(self, task_id: str) -> None:
-        """Do not follow a task."""
+    app: OutboxCelery
 
-    def cancel_for(self, task_id: str) -> None:
-        """There is nothing to leave."""
+    def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
+        """Take the message of a chord's callback.
 
+        Raises RuntimeError: no outbox is open. NotImplementedError: the callback wants results, or is more than a task.
+        """
+        outbox = self.app.open_outbox
+        if outbox is None:
+            raise RuntimeError("a chord is sent inside `app.outbox()`: its parts are joined by the store it is sent to")
+        if not body.immutable:
+            raise NotImplementedError("the callback is given no results: make its signature immutable")
+        before = len(outbox.messages)
+        body.apply_async()
+        if len(outbox.messages) != before + 1 or outbox.callback is not None:
+            raise NotImplementedError("an outbox takes one chord, whose callback is one task")
+        outbox.callback = outbox.messages.pop()
 
-class ChordBackend(RedisBackend):  # type: ignore[misc]
-    """The result backend of chords: it counts header tasks and stores no answer."""
+    def set_chord_size(self, group_id: str, chord_size: int) -> None:
+        """What is awaited is named in the chord's record, not counted."""
 
-    ResultConsumer = ResultConsumer
+    def on_chord_part_return(self, request: Any, state: Any, result: Any, **_: Any) -> None:
+        """The part of the task has been joined when it was stored."""
 
-    def on_task_call(self, producer: Any, task_id: str) -> None:
-        """Do not subscribe to the result of a task that was just sent."""
+    def add_to_chord(self, chord_id: str, result: Any) -> None:
+        """Raise NotImplementedError: what is awaited is known when a chord is sent."""
+        raise NotImplementedError("a chord awaits the tasks that it was sent with")
 
-    def add_pending_result(self, result: Any, weak: bool = False, start_drainer: bool = True) -> Any:
-        """Do not remember a result that nobody will wait for; the stock backend keeps six per chord for ever."""
+    def store_result(self, task_id: str, result: Any, state: str, *_: Any, **__: Any) -> Any:
+        """Store nothing; tasks ignore their results, only a revoked one is reported all the same."""
         return result
+
+    def get_task_meta(self, task_id: str, cache: bool = True) -> dict[str, Any]:
+        """Know nothing of a task."""
+        return {"status": states.PENDING, "result": None}

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import json
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
 from celery import chord, group
-from kombu.exceptions import KombuError
 
 from federation_core import federate
 from federation_core.config import Settings
+from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.admission import Admission
 from federation_core.connectors.stores.flights import Flights
 from federation_core.connectors.stores.jobs import Jobs, JobState, wall_clock_ms
 from federation_core.connectors.stores.jobs_beats import presence
-from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, answering
+from federation_core.connectors.stores.jobs_sending import Message
+from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S
 from federation_core.errors import (
     BrokerUnavailable,
     CoverageTooLow,
@@ -37,12 +37,14 @@ from federation_core.plan import Plan, Shard
 from federation_core.tenancy import Limits
 from federation_core.topology.presence import Presence
 from workers.app import AGGREGATE, MERGE_QUEUE, QUERY_CLUSTER, make_celery
-from workers.batching import BatchingCelery
 from workers.deliveries import LOST_TOO_OFTEN
+from workers.outbox import OutboxCelery
 from workers.settle import cancel, give_up, read_result, settle
 
-#: A sending that fails later than this has met silence, not a closed connection.
-_AT_ONCE_S = 0.5
+#: Writes a job's tasks: the plan, the header tasks' messages, the callback's.
+_Writing = Callable[[Plan, Iterable[Message], Message], None]
+#: Celery would print every argument into the message's headers, for people who look at Flower.
+_UNPRINTED = {"argsrepr": "", "kwargsrepr": ""}
 _log = logging.getLogger(__name__)
 
 
@@ -54,7 +56,7 @@ class Dispatch:
         settings: Settings,
         clock: Callable[[], int] = wall_clock_ms,
         *,
-        celery: BatchingCelery | None = None,
+        celery: OutboxCelery | None = None,
         answer_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
         #: The jobs of all tenants.
@@ -68,7 +70,7 @@ class Dispatch:
         self._given = celery
 
     @cached_property
-    def _celery(self) -> BatchingCelery:
+    def _celery(self) -> OutboxCelery:
         return self._given or make_celery(self._settings)
 
     def served(self) -> Presence:
@@ -106,8 +108,11 @@ class Dispatch:
 
         Raises StoreUnavailable, BrokerUnavailable.
         """
-        self.jobs.create(plan)
-        self._start(plan)
+        if plan.shards:
+            self._send(plan, self.jobs.submit)
+        else:
+            self.jobs.create(plan)
+            self.settle(plan.query.tenant_id, plan.query_id)
 
     def share(self, plan: Plan) -> Plan:
         """Submit a plan, or join the job that is executing the same question; return the plan that is executed.
@@ -116,13 +121,16 @@ class Dispatch:
 
         Raises StoreUnavailable, BrokerUnavailable.
         """
+        if not plan.shards:
+            self.submit(plan)
+            return plan
         self.jobs.create(plan)
-        leader = self.flights.enter(plan) if plan.shards else plan.query_id
+        leader = self.flights.enter(plan)
         if leader != plan.query_id:
             # Nothing is sent for a job that follows another one.
             self._release(plan)
             return self.jobs.job(plan.query.tenant_id, leader).plan
-        self._start(plan)
+        self._send(plan, self.jobs.send)
         return plan
 
     def wait(self, plan: Plan, wait_ms: int | None = None) -> Result | None:
@@ -207,51 +215,46 @@ class Dispatch:
                 self.jobs.forget_deadline(tenant_id, query_id)
         return ended
 
-    def _start(self, plan: Plan) -> None:
-        if not plan.shards:
-            self.settle(plan.query.tenant_id, plan.query_id)
-            return
-        try:
-            self._send(plan)
-        except BrokerUnavailable:
-            self._release(plan)
-            raise
-
     def _release(self, plan: Plan) -> None:
         """Give places back; where that fails they end by themselves."""
         with suppress(StoreUnavailable):
             self.admission.release(plan)
 
-    def _send(self, plan: Plan) -> None:
+    def _send(self, plan: Plan, write: _Writing) -> None:
         """Send the chord: a header task per shard on its cluster's queue, and the callback on `merge`.
 
-        A connection that the broker has closed in the meantime fails at once, so it is tried again once; silence is
-        not. If the first sending did arrive, the parts are written twice and settled once.
+        Redis takes all of it or nothing. A connection that it has closed in the meantime is healed by the store, once;
+        if the first writing did arrive, the parts are written twice and settled once.
         """
-        started_s = time.monotonic()
-        try:
-            self._send_once(plan)
-        except (KombuError, StoreUnavailable) as exc:
-            if time.monotonic() - started_s > _AT_ONCE_S:
-                raise BrokerUnavailable(f"the task queue does not answer: {exc}") from exc
-            try:
-                self._send_once(plan)
-            except (KombuError, StoreUnavailable) as again:
-                raise BrokerUnavailable(f"the task queue does not answer: {again}") from again
-
-    def _send_once(self, plan: Plan) -> None:
-        header = [self._task(QUERY_CLUSTER, _queue(shard), _text(shard)) for shard in plan.shards]
-        callback = self._task(AGGREGATE, MERGE_QUEUE, plan.query.tenant_id, plan.query_id)
-        with answering(), self._celery.batch():
+        header = [self._task(QUERY_CLUSTER, shard) for shard in plan.shards]
+        callback = self._celery.signature(
+            AGGREGATE,
+            (plan.query.tenant_id, plan.query_id),
+            app=self._celery,
+            immutable=True,
+            queue=MERGE_QUEUE,
+            **_UNPRINTED,
+        )
+        with self._celery.outbox() as outbox:
             chord(group(header, app=self._celery), app=self._celery)(callback)
+        assert outbox.callback is not None
+        try:
+            write(plan, outbox.messages, outbox.callback)
+        except StoreUnavailable as exc:
+            self._release(plan)
+            raise BrokerUnavailable(f"the task queue does not answer: {exc}") from exc
 
-    def _task(self, name: str, queue: str, *args: str) -> Any:
-        # Celery would print every argument into the message's headers, for people who look at Flower.
-        return self._celery.signature(name, args, app=self._celery, queue=queue, argsrepr="", kwargsrepr="")
-
-
-def _queue(shard: Shard) -> str:
-    return f"cluster.{shard.cluster_name}"
+    def _task(self, name: str, shard: Shard) -> Any:
+        cluster = shard.cluster_name
+        return self._celery.signature(
+            name,
+            (_text(shard),),
+            app=self._celery,
+            queue=keys.cluster_queue(cluster),
+            # The script that stores the part finds the task's message by this.
+            task_id=keys.part(cluster, shard.scope.tenant_id, shard.query_id),
+            **_UNPRINTED,
+        )
 
 
 def _text(shard: Shard) -> str:

@@ -7,7 +7,6 @@ task fails loses the other clusters' answers, and a task that is redelivered for
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from celery import Task
 
@@ -18,15 +17,15 @@ from federation_core.connectors.stores.shared_clock import SharedClock
 from federation_core.errors import FederationError
 from federation_core.structured_logging import bound
 from workers.app import AGGREGATE, QUERY_CLUSTER, REAP
-from workers.batching import BatchingCelery
 from workers.deliveries import redelivered
 from workers.dispatch import Dispatch
+from workers.outbox import OutboxCelery
 from workers.shard_runner import ShardRunner
 
 _log = logging.getLogger(__name__)
 
 
-def register(app: BatchingCelery, settings: Settings, serving: frozenset[str], *, owner: str = "") -> None:
+def register(app: OutboxCelery, settings: Settings, serving: frozenset[str], *, owner: str = "") -> None:
     """Give the application its tasks; `serving` are the clusters whose shards this process may run.
 
     `owner` is who holds the leases of the process's messages.
@@ -43,8 +42,8 @@ def register(app: BatchingCelery, settings: Settings, serving: frozenset[str], *
         return runner.run(shard, redelivered=redelivered(task))
 
     @app.task(name=AGGREGATE, shared=False, bind=True)  # type: ignore[untyped-decorator]
-    def aggregate(task: Task, answered: list[Any], tenant_id: str, query_id: str) -> None:
-        """Settle a query whose header tasks have all returned; what they returned is not believed."""
+    def aggregate(task: Task, tenant_id: str, query_id: str) -> None:
+        """Settle a query whose parts are all there."""
         with bound(query_id=query_id):
             try:
                 settle = dispatch.settle_again if redelivered(task) else dispatch.settle

@@ -10,7 +10,7 @@ import pytest
 from federation_core.config import Backend, Cluster, RateLimit, Settings
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.redis import connect
-from federation_core.errors import BrokerUnavailable, CoverageTooLow, QuotaExceeded
+from federation_core.errors import BrokerUnavailable, CoverageTooLow, QuotaExceeded, StoreUnavailable
 from federation_core.plan import Plan
 from federation_core.query import Requirement
 from federation_core.tenancy import Limits
@@ -77,10 +77,10 @@ def test_a_job_that_follows_another_keeps_no_place(dispatch: Dispatch, redis_url
 def test_a_query_that_the_broker_does_not_take_keeps_no_place(
     dispatch: Dispatch, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(plan: Plan) -> None:
-        raise BrokerUnavailable("the task queue does not answer")
+    def refuse(*_: object) -> None:
+        raise StoreUnavailable("Redis does not answer")
 
-    monkeypatch.setattr(dispatch, "_send", refuse)
+    monkeypatch.setattr(dispatch.jobs, "submit", refuse)
     plan = dispatch.admit(planned("q1"), TWO)
     with pytest.raises(BrokerUnavailable):
         dispatch.submit(plan)
