@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from threading import Condition, Event, Thread
 from typing import Any
 
@@ -45,8 +46,6 @@ class Fetcher:
         #: Leased to us at the last look and not here: on its way, or lost with a connection.
         self._missing: set[str] = set()
         self._moves: Moves | None = None
-        self._asked = 0
-        self._refused: StoreUnavailable | None = None
         #: Counts the starts and stops: a thread of an earlier one ends as soon as it looks up.
         self._run = 0
         self._running = False
@@ -73,7 +72,8 @@ class Fetcher:
             self._run += 1
             self._running = False
             self._on_arrival = _nothing
-            self._hang_up()
+            self._wake()
+            self._moves = None
             for tag, _ in self._arrived:
                 self._held.pop(tag, None)
             self._arrived.clear()
@@ -94,8 +94,7 @@ class Fetcher:
             if self._held.pop(tag, None) is None:
                 return
             self._remember(tag)
-            self._changed.notify_all()
-            self._ask()
+            self._wake()
 
     def put_back(self, tag: str) -> None:
         """Give a message back to the queue, as one that was delivered before.
@@ -103,13 +102,11 @@ class Fetcher:
         Raises StoreUnavailable.
         """
         with self._changed:
-            message = self._held.get(tag)
-        if message is None:
-            return
-        self._leased.put_back([message], lost=True)
-        with self._changed:
-            self._held.pop(tag, None)
-            self._ask()
+            # It may be here again before the call returns; if the call fails it comes again with a look.
+            message = self._held.pop(tag, None)
+            self._wake()
+        if message is not None:
+            self._leased.put_back([message], lost=True)
 
     def look(self) -> None:
         """Compare the leases in Redis with what is here: end what is dealt with, take what never arrived.
@@ -145,10 +142,14 @@ class Fetcher:
         answers = True
         while run == self._run:
             try:
-                if self._begin(run):
+                with closing(self._leased.open()) as moves:
+                    self._begin(run, moves)
                     answers = True
-                while moves := self._wait_for_room(run):
-                    self._receive(run, moves.next())
+                    while run == self._run:
+                        if (missing := self._room - len(self._held) - moves.asked) > 0:
+                            moves.ask(missing)
+                        if moves.wait():
+                            self._receive(run, moves.next())
             except Exception as exc:
                 if not isinstance(exc, StoreUnavailable):
                     _log.exception("no task can be fetched")
@@ -156,57 +157,26 @@ class Fetcher:
                     _log.warning("no task can be fetched", extra={"queue": self.queue, "why": exc.message})
                 answers = False
             with self._changed:
-                if run == self._run:
-                    self._hang_up()
                 self._changed.wait_for(lambda: run != self._run, _AGAIN_S)
 
-    def _begin(self, run: int) -> bool:
-        moves = self._leased.open()
+    def _begin(self, run: int, moves: Moves) -> None:
         # What an earlier connection was given and we have not heard of is leased to us, and comes by no other way.
         found = self._leased.leased()
         with self._changed:
-            if run != self._run:
-                moves.close()
-                return False
-            for message in reversed(found):
-                self._arrive(message)
-            self._moves, self._asked, self._refused = moves, 0, None
-            self._ask()
-            return True
-
-    def _hang_up(self) -> None:
-        moves, self._moves, self._asked, self._refused = self._moves, None, 0, None
-        if moves is not None:
-            moves.close()
-
-    def _wait_for_room(self, run: int) -> Moves | None:
-        """Wait until there is an answer to wait for; return where it comes, or None when this run is over."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._asked > 0 or self._refused is not None or run != self._run)
-            if self._refused is not None and run == self._run:
-                raise self._refused
-            return self._moves if run == self._run else None
-
-    def _ask(self) -> None:
-        missing = self._room - len(self._held) - self._asked
-        if missing <= 0 or self._moves is None:
-            return
-        try:
-            self._moves.ask(missing)
-            self._asked += missing
-        except StoreUnavailable as exc:
-            # For the fetching thread, which opens another connection.
-            self._refused = exc
-        self._changed.notify_all()
+            if run == self._run:
+                self._moves = moves
+                for message in reversed(found):
+                    self._arrive(message)
 
     def _receive(self, run: int, message: bytes | None) -> None:
         with self._changed:
-            if run != self._run:
-                return
-            self._asked -= 1
-            if message is not None:
+            # A message for a run that is over stays leased, and comes with the next one.
+            if message is not None and run == self._run:
                 self._arrive(message)
-            self._ask()
+
+    def _wake(self) -> None:
+        if self._moves is not None:
+            self._moves.wake()
 
     def _arrive(self, message: bytes) -> None:
         envelope = _parsed(message)

@@ -9,10 +9,11 @@ A lease is its owner's as long as the owner's heart beats; then `return_lost` pu
 from __future__ import annotations
 
 import json
+import select
+import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cached_property
-from threading import Lock
 from typing import Any
 
 import redis
@@ -41,37 +42,73 @@ return 1
 class Moves:
     """A connection on which messages are moved from a queue to a lease, as many at a time as are asked for.
 
-    `ask` and `close` may be called by any thread, `next` by one.
+    It belongs to one thread, since no encrypted connection may be read and written at once; others `wake` that thread.
     """
 
     def __init__(self, connection: Any, queue: str, lease: str) -> None:
-        # redis-py does not type its connections.
+        # redis-py does not type its connections, and has no public name for what to wait on.
         self._connection = connection
-        self._move = ("BLMOVE", queue, lease, "RIGHT", "LEFT", f"{MOVE_WAIT_S:g}")
-        self._writing = Lock()
+        self._socket: socket.socket = connection._sock
+        self._move: bytes = b"".join(
+            connection.pack_command("BLMOVE", queue, lease, "RIGHT", "LEFT", f"{MOVE_WAIT_S:g}")
+        )
+        self._asked = 0
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+
+    @property
+    def asked(self) -> int:
+        """How many moves have been asked for and not been answered."""
+        return self._asked
 
     def ask(self, moves: int) -> None:
         """Ask for so many messages to be moved, in one write.
 
         Raises StoreUnavailable: they could not be asked for, and the connection is of no more use.
         """
-        with self._writing, answering():
-            self._connection.send_packed_command(
-                self._connection.pack_commands([self._move] * moves), check_health=False
-            )
+        with answering():
+            self._connection.send_packed_command([self._move * moves], check_health=False)
+        self._asked += moves
+
+    def wait(self) -> bool:
+        """Wait until an answer has arrived, and return True, or until somebody wakes us, and return False.
+
+        Raises StoreUnavailable: no answer comes, and the connection is of no more use.
+        """
+        with answering():
+            # More may have been read already than one answer.
+            if self._connection.can_read(timeout=0):
+                return True
+            longest_s = MOVE_WAIT_S + _LATE_S if self._asked else None
+            ready, _, _ = select.select([self._socket, self._woken], [], [], longest_s)
+            if not ready:
+                raise redis.TimeoutError("nothing is heard of what was asked for")
+            if self._woken in ready:
+                self._woken.recv(4096)
+            return self._socket in ready
 
     def next(self) -> bytes | None:
-        """Wait for the answer to the earliest move that was asked for; return its message, or None for none.
+        """Read the answer to the earliest move that was asked for; return its message, or None for none.
 
-        Raises StoreUnavailable: it does not come, and the connection is of no more use.
+        Raises StoreUnavailable: the connection is of no more use.
         """
         with answering():
             message: bytes | None = self._connection.read_response()
+        self._asked -= 1
         return message
+
+    def wake(self) -> None:
+        """Have `wait` return; for other threads."""
+        # Full: it is about to wake. Closed: nobody waits any more.
+        with suppress(OSError):
+            self._waker.send(b".")
 
     def close(self) -> None:
         """Close the connection; a message that is on its way stays leased."""
         self._connection.disconnect()
+        self._woken.close()
+        self._waker.close()
 
 
 class LeasedQueue:
