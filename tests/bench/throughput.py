@@ -1,7 +1,8 @@
 """Jobs under load: how many a second beside the bare chord, what a thousand leave behind, how soon cancelled work ends.
 
-`bare_over_ours`: eight clients in a closed loop, a bare chord and a whole job (plan, submit, wait, decode) in
-alternating slices of one run, so that whatever else the machine does falls on both; 2.0 means half of its throughput.
+`bare_over_ours`: eight clients in a closed loop, a bare chord of stock Celery with workers of its own and a whole job
+(plan, submit, wait, decode) in alternating slices of one run, so that whatever else the machine does falls on both;
+2.0 means half of its throughput.
 `growth`: a thousand queries through the API after a warm-up; the memory of each role (PSS), the keys that are left in
 Redis once every time to live is over (each is cut short), and subscriptions. `cancel`: from the call of `cancel` until
 the worker has come back from a statement that would have run for hours.
@@ -20,11 +21,10 @@ from threading import local
 
 from federation_core.connectors.stores.jobs import JobState
 from federation_core.connectors.stores.redis import connect
-from tests.bench.bare_chord import send
+from tests.bench.bare_chord import BareChord
 from tests.bench.stack_memory import pss_mb
 from tests.support.stack import CLUSTERS, METRIC, Stack, children
 from tests.support.web_server import WebServer
-from workers.app import make_celery
 
 BUDGETS = {
     "bare_over_ours_ratio": 2.0,
@@ -46,29 +46,28 @@ def measure(slices: int = 8, slice_s: float = 3.0, queries: int = 1_000, cancels
 
 
 def _throughput(slices: int, slice_s: float) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder), worker_module="tests.bench.bare_chord") as stack:
+    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder), worker_module="workers") as stack:
         stack.start_merge()
         for name in CLUSTERS:
             stack.start_worker((name,))
-        app, mine = make_celery(stack.settings), local()
+        mine = local()
 
         def bare() -> None:
             if not hasattr(mine, "client"):
-                mine.client, mine.sent = connect(stack.url, blocking_s=20), 0
+                mine.client, mine.sent = chord.connect(), 0
             mine.sent += 1
-            wake = f"bench:{id(mine.client)}:{mine.sent}"
-            send(app, CLUSTERS, wake)
-            assert mine.client.blpop([wake], timeout=20)
+            chord.run(mine.client, f"bench:{id(mine.client)}:{mine.sent}")
 
         def ours() -> None:
             assert stack.ask(text=_EMPTY, timeout_ms=30_000).status == "complete"
 
         done = {"bare": 0, "ours": 0}
-        for number in range(slices + 1):
-            for name, ask in (("bare", bare), ("ours", ours)) if number % 2 else (("ours", ours), ("bare", bare)):
-                count = _closed_loop(ask, slice_s)
-                # The first slice of each opens connections and stores.
-                done[name] += count if number else 0
+        with BareChord(stack, [(name,) for name in CLUSTERS]) as chord:
+            for number in range(slices + 1):
+                for name, ask in (("bare", bare), ("ours", ours)) if number % 2 else (("ours", ours), ("bare", bare)):
+                    count = _closed_loop(ask, slice_s)
+                    # The first slice of each opens connections and stores.
+                    done[name] += count if number else 0
     seconds = slices * slice_s
     return {
         "clients": CLIENTS,
