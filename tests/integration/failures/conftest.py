@@ -10,6 +10,7 @@ from federation_core.outcome import Result
 from federation_core.plan import Plan
 from tests.support.stack import CLUSTERS, COUNTS, Stack, kill, total, verdicts
 from tests.support.web_server import WebServer
+from webapp.cli.stack import commands
 
 ALL_OK = dict.fromkeys(CLUSTERS, "ok")
 #: A job ends this long after its deadline at the latest.
@@ -32,7 +33,7 @@ class Federation:
             self.merge = self.stack.start_merge(with_beat=True)
         for name in CLUSTERS:
             if name not in self.workers or self.workers[name].poll() is not None:
-                self.workers[name] = self.stack.start_worker([name])
+                self.workers[name] = self.stack.start(commands.cluster_worker([name]))
         self.stack.until(lambda: frozenset(self.stack.dispatch.served()) == frozenset(CLUSTERS))
         assert verdicts(self.stack.ask(timeout_ms=30_000)) == ALL_OK
 

@@ -1,0 +1,34 @@
+"""Every failure test there is, put to a stack whose cluster workers are 80 ms of round trip away from Redis.
+
+The claims are those of the modules named here, with nothing changed but the fixtures (`conftest`); a test that is added
+to one of them is run here too.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration import (
+    test_cancel,
+    test_full_redis,
+    test_lost_merge_workers,
+    test_lost_workers,
+    test_redis_outage,
+)
+from tests.integration.failures import test_centre, test_clusters
+from tests.integration.test_cancel import one_thread
+
+__all__ = ["one_thread"]
+
+pytestmark = pytest.mark.heavy
+MODULES = (
+    test_centre,
+    test_clusters,
+    test_lost_workers,
+    test_lost_merge_workers,
+    test_cancel,
+    test_redis_outage,
+    test_full_redis,
+)
+for _module in MODULES:
+    globals().update({name: claim for name, claim in vars(_module).items() if name.startswith("test_")})
