@@ -7,7 +7,7 @@ mistaken for an empty answer. The ledger has one verdict for every cluster the t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from federation_core.errors import (
     WireVersionMismatch,
     from_wire,
 )
+from federation_core.fields import fields_of
 
 
 class Verdict(StrEnum):
@@ -73,7 +74,7 @@ class ClusterVerdict:
             "reason": self.reason,
             "error": self.error.to_wire() if self.error else None,
             "elapsed_ms": self.elapsed_ms,
-            "stats": asdict(self.stats),
+            "stats": fields_of(self.stats),
             "watermark_ms": self.watermark_ms,
         }
 

@@ -7,9 +7,10 @@ or in `left_out` with a reason, so nothing can be missing without a word.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
+from federation_core.fields import fields_of
 from federation_core.outcome import ClusterVerdict
 from federation_core.query import Direction, Query, TimeRange
 from federation_core.tenancy import Scope
@@ -49,7 +50,7 @@ class Shard:
             "query_id": self.query_id,
             "cluster_name": self.cluster_name,
             "signal": self.signal,
-            "leaves": [asdict(leaf) for leaf in self.leaves],
+            "leaves": [{**fields_of(leaf), "time_range": fields_of(leaf.time_range)} for leaf in self.leaves],
             "scope": self.scope.to_wire(),
             "deadline_ms": self.deadline_ms,
         }

@@ -9,11 +9,12 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from federation_core.cancellation import Cancellation
 from federation_core.errors import InvalidRequest, QueryCanceled, TimedOut
+from federation_core.fields import fields_of
 
 Direction = Literal["backward", "forward"]
 #: The most steps one range query may have (Prometheus HTTP API, "Range queries").
@@ -207,7 +208,7 @@ class Query:
 
     def to_wire(self) -> dict[str, Any]:
         """Return the query as JSON values."""
-        return {**asdict(self), "time_range": asdict(self.time_range), "requirement": str(self.requirement)}
+        return {**fields_of(self), "time_range": fields_of(self.time_range), "requirement": str(self.requirement)}
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Query:

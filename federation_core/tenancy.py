@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from federation_core.errors import ScopeViolation
+from federation_core.fields import fields_of
 from federation_core.labels import Matcher, MatchOp, Selector
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Scope:
             },
             "subject": self.subject,
             "roles": list(self.roles),
-            "limits": asdict(self.limits),
+            "limits": fields_of(self.limits),
         }
 
     @classmethod

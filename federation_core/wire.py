@@ -7,12 +7,12 @@ inside are written and read by their signal; nothing here looks into them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import msgpack
 
 from federation_core.errors import WireVersionMismatch, from_wire
+from federation_core.fields import fields_of
 from federation_core.outcome import ClusterVerdict, Coverage, Partial, Result, Stats
 
 #: Raised whenever a release could misread another's messages.
@@ -42,7 +42,7 @@ def encode_partial(partial: Partial, encode: Encode) -> bytes:
             "warnings": partial.warnings,
             "truncated": partial.truncated,
             "hidden": partial.hidden,
-            "stats": asdict(partial.stats),
+            "stats": fields_of(partial.stats),
             "elapsed_ms": partial.elapsed_ms,
             "watermark_ms": partial.watermark_ms,
         }

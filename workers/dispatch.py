@@ -38,7 +38,7 @@ from federation_core.tenancy import Limits
 from federation_core.topology.presence import Presence
 from workers.app import AGGREGATE, MERGE_QUEUE, QUERY_CLUSTER, make_celery
 from workers.deliveries import LOST_TOO_OFTEN
-from workers.outbox import OutboxCelery
+from workers.outbox import OutboxCelery, SentOnce
 from workers.settle import cancel, give_up, read_result, settle
 
 #: Writes a job's tasks: the plan, the header tasks' messages, the callback's.
@@ -227,7 +227,7 @@ class Dispatch:
         if the first writing did arrive, the parts are written twice and settled once.
         """
         header = [self._task(QUERY_CLUSTER, shard) for shard in plan.shards]
-        callback = self._celery.signature(
+        callback = SentOnce(
             AGGREGATE,
             (plan.query.tenant_id, plan.query_id),
             app=self._celery,
@@ -246,7 +246,7 @@ class Dispatch:
 
     def _task(self, name: str, shard: Shard) -> Any:
         cluster = shard.cluster_name
-        return self._celery.signature(
+        return SentOnce(
             name,
             (_text(shard),),
             app=self._celery,

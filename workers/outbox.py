@@ -15,6 +15,7 @@ from threading import local
 from typing import Any
 
 from celery import Celery
+from celery.canvas import Signature
 from kombu.connection import Connection
 from kombu.messaging import Producer
 from kombu.transport import virtual
@@ -62,6 +63,20 @@ class OutboxCelery(Celery):  # type: ignore[misc]
             return nullcontext(producer or self._of_thread.producer)
         acquired: AbstractContextManager[Any] = super().producer_or_acquire(producer)
         return acquired
+
+
+class SentOnce(Signature):  # type: ignore[misc]
+    """A signature that is sent once and then forgotten.
+
+    Celery copies a signature, and all it holds, four times on its way, for those who send theirs again.
+    """
+
+    def clone(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Return the signature itself where nothing is to be changed in the copy."""
+        return super().clone(args, kwargs, **options) if args or kwargs or options else self
+
+    def __deepcopy__(self, memo: Any) -> SentOnce:
+        return self
 
 
 class _Channel(virtual.Channel):
