@@ -58,12 +58,11 @@ class ChordBackend(BaseBackend):  # type: ignore[misc]
         outbox = self.app.open_outbox
         if outbox is None:
             raise RuntimeError("a chord is sent inside `app.outbox()`: its parts are joined by the store it is sent to")
+        if body.subtask_type or outbox.callback is not None:
+            raise NotImplementedError("an outbox takes one chord, whose callback is one task")
         if not body.immutable:
             raise NotImplementedError("the callback is given no results: make its signature immutable")
-        before = len(outbox.messages)
         body.apply_async()
-        if len(outbox.messages) != before + 1 or outbox.callback is not None:
-            raise NotImplementedError("an outbox takes one chord, whose callback is one task")
         outbox.callback = outbox.messages.pop()
 
     def set_chord_size(self, group_id: str, chord_size: int) -> None:
