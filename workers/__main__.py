@@ -46,7 +46,10 @@ def _cluster(options: argparse.Namespace) -> int:
     clusters = clusters or tuple(cluster.name for cluster in settings.clusters)
     # Each cluster has its part of the threads, so that one that hangs takes none of another's.
     each = -(-options.concurrency // len(clusters)) or max(THREADS_PER_CLUSTER, THREADS // len(clusters))
-    fetchers = Fetchers.for_clusters(settings.redis_url, clusters, each)
+    # As many may wait for their turn as are answered: enough to lose no time over a long way, and no more, since
+    # another worker of the cluster could have them.
+    room = {name: min(each, 2 * settings.cluster(name).rate_limit.max_concurrent) for name in clusters}
+    fetchers = Fetchers.for_clusters(settings.redis_url, room)
     app = make_celery(settings, "cluster", clusters=clusters, fetchers=fetchers)
     install(app, settings, clusters, fetchers=fetchers)
     return _work(
@@ -54,7 +57,7 @@ def _cluster(options: argparse.Namespace) -> int:
         f"cluster-{os.getpid()}",
         queues=[settings.cluster(name).queue for name in clusters],
         pool="threads",
-        concurrency=each * len(clusters),
+        concurrency=options.concurrency or each * len(clusters),
         events=options.events,
     )
 

@@ -149,7 +149,8 @@ def from_environment() -> OutboxCelery:
 
     clusters = tuple(sorted({name.strip() for name in os.environ.get("APPSENTRY_CLUSTERS", "").split(",")} - {""}))
     settings = load(os.environ, only=clusters)
-    fetchers = Fetchers.for_clusters(settings.redis_url, clusters, THREADS_PER_CLUSTER) if clusters else None
+    room = dict.fromkeys(clusters, THREADS_PER_CLUSTER)
+    fetchers = Fetchers.for_clusters(settings.redis_url, room) if clusters else None
     app = make_celery(settings, "cluster" if clusters else "merge", clusters=clusters, fetchers=fetchers)
     own = [settings.cluster(name).queue for name in clusters] or list(MERGE_QUEUES)
     app.amqp.queues.select(own)

@@ -11,7 +11,7 @@ import json
 import logging
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from threading import Condition, Event, Thread
 from typing import Any
@@ -206,10 +206,10 @@ class Fetchers:
         self._looking = False
 
     @classmethod
-    def for_clusters(cls, url: str, clusters: Iterable[str], room: int) -> Fetchers:
-        """Make the fetchers of some clusters' queues; `room` is how many messages of one may be here at once."""
+    def for_clusters(cls, url: str, room: Mapping[str, int]) -> Fetchers:
+        """Make the fetchers of some clusters' queues; `room` says how many messages of each may be here at once."""
         owner = secrets.token_hex(4)
-        return cls((Fetcher(LeasedQueue(url, cluster, owner), room) for cluster in clusters), owner)
+        return cls((Fetcher(LeasedQueue(url, cluster, owner), many) for cluster, many in room.items()), owner)
 
     def of_queue(self, queue: str) -> Fetcher | None:
         """Return the fetcher of a queue, if it is one of ours."""

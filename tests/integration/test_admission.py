@@ -65,7 +65,7 @@ def test_a_cluster_that_hangs_costs_neither_the_others_nor_the_tenants_cap(own_s
     assert redis.keys("inflight:*") + redis.keys("running:*") == []
 
 
-@pytest.mark.parametrize(("rate_limit", "at_once"), [("{maxConcurrent: 16}", 4), ("{maxConcurrent: 2}", 2)])
+@pytest.mark.parametrize(("rate_limit", "at_once"), [("{maxConcurrent: 16}", 5), ("{maxConcurrent: 2}", 4)])
 def test_a_worker_of_several_clusters_gives_one_that_hangs_its_own_threads_only(
     own_stack: Stack, rate_limit: str, at_once: int
 ) -> None:
