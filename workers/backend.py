@@ -5,7 +5,7 @@ prepared at once and lies in Redis; the script that stores the last part sends i
 joining costs a header task no round trip, nothing is lost when a worker dies between its part and the count of it, and
 nobody subscribes to anything. Answers rest under our own keys: the callback is given no results.
 
-Beside what Celery and kombu document, this project relies on the names below. They were read in the versions of
+Beside what Celery, kombu and redis-py document, this project relies on the names below. They were read in the versions of
 `CHECKED_ON`; a test fails with others, and says what has to be read again.
 """
 
@@ -18,7 +18,7 @@ from celery.backends.base import BaseBackend
 
 from workers.outbox import OutboxCelery
 
-CHECKED_ON = {"celery": "5.7.0", "kombu": "5.7.0"}
+CHECKED_ON = {"celery": "5.7.0", "kombu": "5.7.0", "redis": "8.1.0"}
 
 #: Where we rely on a name → the undocumented names, and what is relied on.
 RELIED_ON = {
@@ -35,6 +35,23 @@ RELIED_ON = {
         "celery.app.amqp:AMQP._create_task_sender": "sends to a direct queue by its name, without an exchange",
         "kombu.transport.virtual.base:Channel.basic_publish": "hands a message without an exchange to _put",
         "kombu.transport.redis:Channel._put": "pushes dumps(message), and lets the queue expire anew",
+    },
+    "workers/transport.py": {
+        "kombu.transport.redis:QoS.append": "writes a delivered message to Redis and waits for it; so do ack and reject",
+        "kombu.transport.redis:QoS.restore_unacked": "is called when a channel closes, with what is in `_delivered`",
+        "kombu.transport.virtual.base:QoS.append": "only notes a message in `_delivered`",
+        "kombu.transport.virtual.base:QoS.ack": "only notes a tag, for `append` to forget",
+        "kombu.transport.redis:Channel.active_queues": "names the queues that the poller asks for with BRPOP",
+        "kombu.transport.redis:Channel._brpop_read": "parses a message after it has left its list",
+        "kombu.transport.redis:Channel._connparams": "is read for each new client, from `self.connection.client`",
+        "kombu.transport.virtual.base:Channel.basic_consume": "notes a queue in `_active_queues` and `_tag_to_queue`",
+        "kombu.transport.virtual.base:Transport._deliver": "hands a parsed message to whoever consumes its queue",
+        "kombu.transport.redis:Transport.register_with_event_loop": "is told the loop before anything is consumed",
+        "kombu.asynchronous.hub:Hub.call_soon": "may be called by any thread, and wakes the loop",
+        "kombu.asynchronous.hub:Hub.close": "still runs what was to be called soon, acknowledgements among it",
+    },
+    "federation_core/connectors/stores/leases.py": {
+        "redis.connection:Connection.can_read": "tells of an answer that has been read from the socket `_sock` already",
     },
     "federation_core/connectors/stores/jobs_scripts.py": {
         "celery.app.amqp:AMQP.as_task_v2": "writes a task's id into the message's headers in plain",

@@ -9,6 +9,7 @@ from typing import Any
 import celery
 import kombu
 import pytest
+import redis
 from celery import chord, group
 
 from tests.unit.workers.test_outbox import app, callback, task
@@ -21,7 +22,7 @@ __all__ = ["app"]
 NAMES = [(where, name) for where, names in RELIED_ON.items() for name in names]
 
 
-@pytest.mark.parametrize("package", [celery, kombu], ids=["celery", "kombu"])
+@pytest.mark.parametrize("package", [celery, kombu, redis], ids=lambda package: package.__name__)
 def test_the_names_relied_on_were_read_in_the_installed_version(package: Any) -> None:
     name, read_in, rely = package.__name__, CHECKED_ON[package.__name__], []
     for where, names in RELIED_ON.items():
