@@ -27,7 +27,6 @@ RELIED_ON = {
         "celery.canvas:group._apply_tasks": "calls Backend.set_chord_size before the last header task is sent",
         "celery.backends.base:Backend.mark_as_done": "calls on_chord_part_return only for a message that names a chord",
         "celery.backends.base:SyncBackendMixin.add_pending_result": "remembers nothing and subscribes to nothing",
-        "celery.beat:Scheduler.install_default_entries": "schedules no clean-up where supports_autoexpire is set",
     },
     "workers/outbox.py": {
         "celery.app.base:Celery.producer_or_acquire": "is asked for the producer of every task, with None for any",
@@ -61,9 +60,6 @@ RELIED_ON = {
 
 class ChordBackend(BaseBackend):  # type: ignore[misc]
     """A result backend for chords in an outbox; of single tasks it knows nothing."""
-
-    #: There is nothing that beat would have to clean up.
-    supports_autoexpire = True
 
     app: OutboxCelery
 

@@ -16,7 +16,6 @@ from tests.unit.workers.test_outbox import app, callback, task
 from workers.app import MERGE_QUEUE
 from workers.backend import CHECKED_ON, RELIED_ON, ChordBackend
 from workers.outbox import OutboxCelery
-from workers.schedule import FreshScheduler
 
 __all__ = ["app"]
 NAMES = [(where, name) for where, names in RELIED_ON.items() for name in names]
@@ -77,11 +76,6 @@ def test_it_is_what_the_application_uses_and_holds_nothing(app: OutboxCelery) ->
     app.backend.store_result("t", "an answer", "SUCCESS")
     result = app.AsyncResult("t")
     assert (result.state, result.result) == ("PENDING", None)
-
-
-def test_beat_has_nothing_to_clean_up_after_it(app: OutboxCelery) -> None:
-    app.conf.result_expires = 1
-    assert "celery.backend_cleanup" not in FreshScheduler(app=app).schedule
 
 
 def test_a_chord_takes_no_more_tasks(app: OutboxCelery) -> None:
