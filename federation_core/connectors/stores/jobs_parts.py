@@ -13,7 +13,7 @@ from typing import Any
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.jobs_records import pack_head
 from federation_core.connectors.stores.jobs_scripts import DROP_LATE_PARTS, PUT_PART
-from federation_core.connectors.stores.redis import OneWay, answering, connect
+from federation_core.connectors.stores.redis import answering, connect
 from federation_core.outcome import ClusterVerdict
 
 
@@ -31,10 +31,6 @@ class JobParts:
         return connect(self._url, answer_s=self._answer_s)
 
     @cached_property
-    def _one_way(self) -> OneWay:
-        return OneWay(self._url)
-
-    @cached_property
     def _put_part(self) -> Any:
         return self._redis.register_script(PUT_PART)
 
@@ -43,9 +39,12 @@ class JobParts:
         return self._redis.register_script(DROP_LATE_PARTS)
 
     def start_part(self, tenant_id: str, query_id: str, cluster: str, started_ms: int) -> None:
-        """Note when a cluster's worker has begun; returns before Redis knows, since nothing rests on it."""
+        """Note when a cluster's worker has begun."""
         part = keys.part(cluster, tenant_id, query_id)
-        self._one_way.send(("HSET", part, "started_ms", started_ms), ("PEXPIRE", part, keys.PART_TTL_MS))
+        with answering(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hset(part, "started_ms", started_ms)
+            pipe.pexpire(part, keys.PART_TTL_MS)
+            pipe.execute()
 
     def put_part(
         self, tenant_id: str, query_id: str, cluster: str, data: bytes, verdict: ClusterVerdict, owner: str = ""

@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import redis
@@ -51,12 +50,26 @@ loglevel warning
 """
 
 
+class _Pool(redis.ConnectionPool):
+    """Connections of which all that rest are closed as soon as one has failed.
+
+    A link that hung has lost them all and says so of none, so each would keep the next who takes it waiting in vain.
+    """
+
+    def release(self, connection: Any) -> None:
+        """Take a connection back; one that has failed is closed by then."""
+        # Before redis-py 8 there is no public name for it.
+        if connection._sock is None:
+            self.disconnect(inuse_connections=False)
+        super().release(connection)
+
+
 def connect(url: str, *, blocking_s: float = 0, answer_s: float = ANSWER_TIMEOUT_S) -> redis.Redis:
     """Return a client (bytes in, bytes out) that opens its connections when they are first used.
 
     `blocking_s` is the longest a blocking command will wait: a socket must outlast it by `answer_s`.
     """
-    return redis.Redis.from_url(
+    pool = _Pool.from_url(
         url,
         decode_responses=False,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
@@ -66,45 +79,7 @@ def connect(url: str, *, blocking_s: float = 0, answer_s: float = ANSWER_TIMEOUT
         # asked again: that would only double the time until the error.
         retry=Retry(ConstantBackoff(0.05), 1, supported_errors=(redis.ConnectionError,)),
     )
-
-
-class OneWay:
-    """A connection on which commands are sent and no answer is awaited, for what may be lost; thread-safe.
-
-    Redis is told not to reply. A connection that breaks takes what was just sent with it, and the next command opens
-    a new one.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._pool = connect(url).connection_pool
-        # redis-py does not type its connections.
-        self._connection: Any = None
-        self._pid = 0
-        self._lock = Lock()
-
-    def send(self, *commands: tuple[str | bytes | int, ...]) -> None:
-        """Send commands in one write; over a new connection where the old one turns out to be closed.
-
-        Raises StoreUnavailable: they could not be sent; nothing is known of those that could.
-        """
-        with self._lock, answering():
-            if self._connection is not None and self._pid == os.getpid():
-                try:
-                    self._write(commands)
-                    return
-                except (redis.ConnectionError, redis.TimeoutError, OSError):
-                    self._connection.disconnect()
-            self._connection, self._pid = self._open(), os.getpid()
-            self._write(commands)
-
-    def _write(self, commands: tuple[tuple[str | bytes | int, ...], ...]) -> None:
-        self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
-
-    def _open(self) -> Any:
-        connection: Any = self._pool.make_connection()
-        connection.connect()
-        connection.send_command("CLIENT", "REPLY", "OFF", check_health=False)
-        return connection
+    return redis.Redis.from_pool(pool)
 
 
 @contextmanager

@@ -3,14 +3,16 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import redis
 
-from federation_core.connectors.stores.redis import EmbeddedRedis, OneWay, answering, connect, server_binary
+from federation_core.connectors.stores.redis import EmbeddedRedis, answering, connect, server_binary
 from federation_core.errors import InvalidConfig, StoreUnavailable
 from tests.support.stack import running
+from tests.support.wan import Wan
 
 
 def test_an_embedded_server_answers_only_with_its_password(tmp_path: Path) -> None:
@@ -115,20 +117,23 @@ def test_a_client_outlives_a_restart_of_the_server(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_one_way_commands_arrive_also_after_a_restart(tmp_path: Path) -> None:
+def test_one_connection_that_failed_has_those_that_rest_opened_anew(tmp_path: Path) -> None:
     server = EmbeddedRedis(tmp_path)
     url = server.start()
-    client, one_way = connect(url), OneWay(url)
-    one_way.send(("SET", "first", "1"), ("SET", "second", "2"))
-    while client.dbsize() < 2:
-        time.sleep(0.005)
-    server.stop()
-    server.start()
     try:
-        while not client.exists("third"):
-            # The closed connection swallows or refuses a command or two; then a new one is opened.
-            with suppress(StoreUnavailable):
-                one_way.send(("SET", "third", "3"))
+        with Wan(int(url.rpartition(":")[2].partition("/")[0]), delay_ms=1) as wan:
+            client = connect(f"{url.rpartition(':')[0]}:{wan.open('link')}/0", answer_s=0.5)
+            with ThreadPoolExecutor(3) as threads:
+                list(threads.map(lambda _: client.blpop(["nothing"], timeout=0.1), range(3)))
+            wan.set_mode("hang")
+            wan.set_mode("ok")
+            with pytest.raises(redis.TimeoutError):
+                client.ping()
+            # All three would have hung; nobody pays for the second and the third.
+            assert client.ping()
+            with ThreadPoolExecutor(3) as threads:
+                assert list(threads.map(lambda _: client.blpop(["nothing"], timeout=0.1), range(3))) == [None] * 3
+            client.close()
     finally:
         server.stop()
 
