@@ -5,8 +5,8 @@ prepared at once and lies in Redis; the script that stores the last part sends i
 joining costs a header task no round trip, nothing is lost when a worker dies between its part and the count of it, and
 nobody subscribes to anything. Answers rest under our own keys: the callback is given no results.
 
-Beside what Celery, kombu and redis-py document, this project relies on the names below. They were read in the versions of
-`CHECKED_ON`; a test fails with others, and says what has to be read again.
+Beside what Celery, kombu and redis-py document, this project relies on the names below. They were read in the versions
+of `CHECKED_ON`; a test fails with others, and says what has to be read again.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ RELIED_ON = {
     },
     "workers/outbox.py": {
         "celery.app.base:Celery.producer_or_acquire": "is asked for the producer of every task, with None for any",
+        "celery.canvas:Signature.clone": "is how a canvas copies a task, always before it changes the copy",
         "celery.app.amqp:AMQP.as_task_v2": "makes the body (args, kwargs, embedded), the callback under `chord` in it",
         "celery.app.amqp:AMQP._create_task_sender": "sends to a direct queue by its name, without an exchange",
         "kombu.transport.virtual.base:Channel.basic_publish": "hands a message without an exchange to _put",
         "kombu.transport.redis:Channel._put": "pushes dumps(message), and lets the queue expire anew",
     },
     "workers/transport.py": {
-        "kombu.transport.redis:QoS.append": "writes a delivered message to Redis and waits for it; so do ack and reject",
+        "kombu.transport.redis:QoS.append": "writes a delivered message to Redis and waits; so do ack and reject",
         "kombu.transport.redis:QoS.restore_unacked": "is called when a channel closes, with what is in `_delivered`",
         "kombu.transport.virtual.base:QoS.append": "only notes a message in `_delivered`",
         "kombu.transport.virtual.base:QoS.ack": "only notes a tag, for `append` to forget",
