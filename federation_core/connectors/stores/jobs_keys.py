@@ -1,8 +1,8 @@
 """The names of everything about jobs that rests in Redis, and how long it rests.
 
 Rule: every key of a job carries its tenant, quoted, so that no spelling of a tenant or a query id can name another
-tenant's key; a part's key begins with its cluster, so that a worker's access can be limited to `part:<cluster>:*` and
-`inflight:<cluster>:*`.
+tenant's key. What only one cluster's workers write begins with the cluster (`part:`, `inflight:`, `lease:cluster.`), so
+that their access can be limited to it; what all of them join in are `chord:*` and the queue of the callbacks.
 Every key has a time to live.
 """
 

@@ -87,6 +87,24 @@ def test_a_query_that_the_broker_does_not_take_keeps_no_place(
     assert set(places(redis_url).values()) == {0}
 
 
+def test_a_connection_that_redis_has_closed_costs_no_query(dispatch: Dispatch, redis_url: str) -> None:
+    redis: Any = connect(redis_url)
+    for query_id in ("q1", "q2"):
+        dispatch.submit(planned(query_id))
+        redis.client_kill_filter(_type="normal", skipme=True)
+    assert redis.llen("cluster.dev") == 2
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_everything_is_written_with_the_job_and_nothing_else(dispatch: Dispatch, redis_url: str, share: bool) -> None:
+    plan = planned("q1")
+    (dispatch.share if share else dispatch.submit)(plan)
+    redis: Any = connect(redis_url)
+    names = {key.decode() for key in redis.scan_iter()} - {"deadlines", "jobs:acme", keys.flight("acme", "f")}
+    assert names == {"job:acme:q1", "chord:acme:q1", "cluster.dev", "cluster.prod"}
+    assert set(redis.hkeys("chord:acme:q1")) == {b"part:dev", b"part:prod", b"queue", b"message"}
+
+
 def test_an_ended_job_keeps_no_place(dispatch: Dispatch, redis_url: str) -> None:
     plan = dispatch.admit(planned("q1"), TWO)
     dispatch.submit(plan)
