@@ -51,16 +51,20 @@ class Labels(tuple[tuple[str, str], ...]):
     def only(self, names: Iterable[str]) -> Self:
         """Keep the named labels, as `by (...)` does."""
         kept = frozenset(names)
-        return type(self)(pair for pair in self if pair[0] in kept)
+        return type(self)([pair for pair in self if pair[0] in kept])
 
     def without(self, names: Iterable[str]) -> Self:
         """Drop the named labels, as `without (...)` does; the metric name stays unless it is named."""
         dropped = frozenset(names)
-        return type(self)(pair for pair in self if pair[0] not in dropped)
+        return type(self)([pair for pair in self if pair[0] not in dropped])
 
     def with_label(self, name: str, value: str) -> Self:
         """Set one label, replacing a former value; an empty value removes it."""
-        return type(self).of([pair for pair in self if pair[0] != name] + [(name, value)])
+        pairs = [pair for pair in self if pair[0] != name]
+        if value:
+            pairs.append((name, value))
+            pairs.sort()
+        return type(self)(pairs)
 
     def as_dict(self) -> dict[str, str]:
         """Return a new plain dictionary of the pairs."""

@@ -117,7 +117,8 @@ class Coverage:
     @property
     def missing(self) -> tuple[ClusterVerdict, ...]:
         """Rows of the clusters that were asked and did not answer in full."""
-        return tuple(row for row in self.clusters if row.cluster in self.asked - self.answered)
+        silent = self.asked - self.answered
+        return tuple(row for row in self.clusters if row.cluster in silent)
 
     @property
     def complete(self) -> bool:

@@ -8,6 +8,7 @@ Every key has a time to live.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 #: Jobs in order of their deadline; members leave when the job is settled.
@@ -18,6 +19,8 @@ RATES = "rates"
 SIGNING_KEY = "signing-key"
 #: Parts outlive the longest query (10 minutes) and no more: settling removes them, this is for those it missed.
 PART_TTL_MS = 900_000
+#: How long after its deadline a query's parts are still joined, to be swept: no shard runs on for longer.
+JOIN_LATE_MS = 60_000
 #: How long a tenant's list remembers that a job existed, to tell "expired" from "unknown".
 REMEMBER_MS = 86_400_000
 #: How many jobs of one tenant are remembered at most.
@@ -131,6 +134,8 @@ def tenant_and_query(found: bytes) -> tuple[str, str]:
     return unquote(tenant_id), unquote(query_id)
 
 
+# Settling a query names some fifty keys, of few names.
+@lru_cache(maxsize=4_096)
 def _name(text: str) -> str:
     """Quote everything that could be taken for a separator or a glob; letters, digits and `_.-~` stay."""
     return quote(text, safe="")

@@ -8,6 +8,7 @@ Layout: little-endian int64, float64 and uint32 columns; presence as one bit per
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 import msgpack
@@ -103,6 +104,7 @@ def _decode_labels(wire: Mapping[str, Any]) -> tuple[Labels, ...]:
     lengths = np.frombuffer(wire["pairs"], dtype="<u4").tolist()
     if 2 * sum(lengths) != len(codes) or not all(isinstance(text, str) for text in texts):
         raise ValueError("the label sets do not fit their texts")
-    flat = iter([texts[code] for code in codes.tolist()])
+    flat = [texts[code] for code in codes.tolist()]
+    pairs = list(zip(flat[::2], flat[1::2], strict=True))
     # The pairs were written from sorted label sets, so the constructor's own sorting is not repeated.
-    return tuple(Labels((next(flat), next(flat)) for _ in range(length)) for length in lengths)
+    return tuple(Labels(pairs[end - length : end]) for length, end in zip(lengths, accumulate(lengths), strict=True))
