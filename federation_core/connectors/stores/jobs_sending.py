@@ -37,7 +37,7 @@ def write_tasks(pipe: Any, plan: Plan, messages: Iterable[Message], callback: Me
     queue, message = callback
     awaited: dict[str, str] = {f"part:{shard.cluster_name}": "" for shard in plan.shards}
     pipe.hset(chord, mapping={**awaited, "queue": queue, "message": message})
-    pipe.pexpire(chord, keys.PART_TTL_MS)
+    pipe.pexpire(chord, plan.query.timeout_ms + keys.JOIN_LATE_MS)
     for queue, message in messages:
         pipe.lpush(queue, message)
         pipe.pexpire(queue, keys.QUEUE_TTL_MS)

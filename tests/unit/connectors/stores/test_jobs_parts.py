@@ -173,6 +173,7 @@ def test_what_is_shown_of_a_part_is_small(jobs: Jobs, redis: Any) -> None:
 def test_everything_that_is_sent_has_a_time_to_live(jobs: Jobs, redis: Any) -> None:
     sent(jobs, plan_of())
     assert [key for key in redis.scan_iter() if redis.pttl(key) == -1] == []
+    assert redis.pttl(keys.chord("acme", "q1")) <= plan_of().query.timeout_ms + keys.JOIN_LATE_MS
     put(jobs, "dev")
     put(jobs, "prod")
     assert [key for key in redis.scan_iter() if redis.pttl(key) == -1] == []
