@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
@@ -42,7 +42,7 @@ from workers.outbox import OutboxCelery, SentOnce
 from workers.settle import cancel, give_up, read_result, settle
 
 #: Writes a job's tasks: the plan, the header tasks' messages, the callback's.
-_Writing = Callable[[Plan, Iterable[Message], Message], None]
+_Writing = Callable[[Plan, Sequence[Message], Message], None]
 #: Celery would print every argument into the message's headers, for people who look at Flower.
 _UNPRINTED = {"argsrepr": "", "kwargsrepr": ""}
 _log = logging.getLogger(__name__)
@@ -223,8 +223,7 @@ class Dispatch:
     def _send(self, plan: Plan, write: _Writing) -> None:
         """Send the chord: a header task per shard on its cluster's queue, and the callback on `merge`.
 
-        Redis takes all of it or nothing. A connection that it has closed in the meantime is healed by the store, once;
-        if the first writing did arrive, the parts are written twice and settled once.
+        Redis takes all of it or nothing. A connection that it has closed in the meantime is healed by the store, once.
         """
         header = [self._task(QUERY_CLUSTER, shard) for shard in plan.shards]
         callback = SentOnce(

@@ -1,4 +1,4 @@
-"""Jobs in Redis: records, sending, claims, results, waiting; the parts of clusters are in `jobs_parts`.
+"""Jobs in Redis: records, claims, results, waiting; sending is in `jobs_sending`, the clusters' parts in `jobs_parts`.
 
 Rule: a result is stored once and never changed; whoever comes second gets the first one's. A job belongs to its
 tenant: asked for by any other it does not exist. Any failure to reach Redis is `StoreUnavailable`.
@@ -24,7 +24,7 @@ from federation_core.connectors.stores.jobs_records import (
     unpack_plan,
 )
 from federation_core.connectors.stores.jobs_scripts import KEEP, PUT_RESULT
-from federation_core.connectors.stores.jobs_sending import Message, write_job, write_tasks
+from federation_core.connectors.stores.jobs_sending import JobSending
 from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, answering, connect
 from federation_core.errors import QueryExpired, QueryNotFound
 from federation_core.outcome import ClusterVerdict
@@ -43,7 +43,7 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Jobs(JobParts):
+class Jobs(JobSending, JobParts):
     """The jobs of all tenants. Opens nothing until it is used; safe to use from several threads and after a fork."""
 
     def __init__(
@@ -74,28 +74,6 @@ class Jobs(JobParts):
         return self._redis.register_script(KEEP)
 
     # The job's record
-
-    def create(self, plan: Plan) -> None:
-        """Write a new job for a plan, due at the plan's deadline."""
-        with answering(), self._redis.pipeline(transaction=True) as pipe:
-            write_job(pipe, plan, self._ttl_ms)
-            pipe.execute()
-
-    def send(self, plan: Plan, messages: Iterable[Message], callback: Message) -> None:
-        """Send the tasks of a job, and what is sent when the part of every shard is there: all of it or nothing.
-
-        Sent again, the shards are run again; the job is settled once.
-        """
-        with answering(), self._redis.pipeline(transaction=True) as pipe:
-            write_tasks(pipe, plan, messages, callback)
-            pipe.execute()
-
-    def submit(self, plan: Plan, messages: Iterable[Message], callback: Message) -> None:
-        """Write a new job as `create` does and send its tasks as `send` does, in one round trip."""
-        with answering(), self._redis.pipeline(transaction=True) as pipe:
-            write_job(pipe, plan, self._ttl_ms)
-            write_tasks(pipe, plan, messages, callback)
-            pipe.execute()
 
     def job(self, tenant_id: str, query_id: str) -> Job:
         """Return one of a tenant's jobs.

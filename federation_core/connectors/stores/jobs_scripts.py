@@ -8,7 +8,48 @@ them, for which keys have to be named.)
 
 from __future__ import annotations
 
-from federation_core.connectors.stores.jobs_keys import PART_TTL_MS, QUEUE_TTL_MS
+from federation_core.connectors.stores.jobs_keys import (
+    JOIN_LATE_MS,
+    PART_TTL_MS,
+    QUEUE_TTL_MS,
+    REMEMBER_JOBS,
+    REMEMBER_MS,
+)
+
+#: Write a new job, or send the tasks of a job, or both: all of it or nothing.
+#: KEYS: job, the tenant's jobs, deadlines, chord, the queue of each task
+#: ARGV: plan (empty: the job is there), created_ms, deadline_ms, timeout_ms, keep_ms, query id, member, the callback's
+#: queue and message, for each task: its part as the chord awaits it, its message
+#: Returns 1, 0 it has been done before.
+SUBMIT = (
+    f"local remember, remember_jobs = {REMEMBER_MS}, {REMEMBER_JOBS}\n"
+    f"local join_late, queue_ttl = {JOIN_LATE_MS}, {QUEUE_TTL_MS}"
+    + """
+local job, listed, deadlines, chord = unpack(KEYS, 1, 4)
+local plan, created, deadline, timeout, keep, query, member, queue, message = unpack(ARGV, 1, 9)
+if plan ~= '' then
+  if redis.call('EXISTS', job) == 1 then return 0 end
+  redis.call('HSET', job, 'plan', plan, 'created_ms', created)
+  redis.call('PEXPIRE', job, timeout + keep)
+  redis.call('ZADD', listed, created, query)
+  redis.call('ZREMRANGEBYSCORE', listed, 0, created - remember)
+  redis.call('ZREMRANGEBYRANK', listed, 0, -remember_jobs - 1)
+  redis.call('PEXPIRE', listed, remember)
+  redis.call('ZADD', deadlines, deadline, member)
+  redis.call('PEXPIRE', deadlines, remember)
+end
+if #KEYS == 4 then return 1 end
+if redis.call('EXISTS', chord) == 1 then return 0 end
+redis.call('HSET', chord, 'queue', queue, 'message', message)
+redis.call('PEXPIRE', chord, timeout + join_late)
+for i = 5, #KEYS do
+  redis.call('HSET', chord, ARGV[2 * i], '')
+  redis.call('LPUSH', KEYS[i], ARGV[2 * i + 1])
+  redis.call('PEXPIRE', KEYS[i], queue_ttl)
+end
+return 1
+"""
+)
 
 #: Store a part, give back its place, finish its task's message, and send the callback if no other part is awaited.
 #: The names are those of `jobs_keys`: quoted, so that none holds a colon. A worker's lease holds a message as it was

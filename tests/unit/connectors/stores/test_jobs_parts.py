@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from federation_core.connectors.stores import jobs_keys as keys
-from federation_core.connectors.stores.jobs import Jobs
+from federation_core.connectors.stores.jobs import Jobs, JobState
 from federation_core.connectors.stores.redis import connect
 from federation_core.errors import StoreUnavailable
 from federation_core.outcome import ClusterVerdict, Stats, Verdict
@@ -110,12 +111,31 @@ def test_a_part_whose_chord_is_lost_is_kept(jobs: Jobs, redis: Any) -> None:
     assert callbacks(redis) == []
 
 
-def test_a_job_sent_twice_is_joined_by_its_parts(jobs: Jobs, redis: Any) -> None:
+@pytest.mark.parametrize("again", [Jobs.send, Jobs.submit])
+def test_a_job_sent_twice_runs_once(jobs: Jobs, redis: Any, again: Callable[..., None]) -> None:
     plan = sent(jobs, plan_of())
     put(jobs, "dev")
-    jobs.send(plan, messages_of(plan), CALLBACK)
+    again(jobs, plan, messages_of(plan), CALLBACK)
+    assert [redis.llen(queue) for queue, _ in messages_of(plan)] == [1, 1]
     assert [put(jobs, "dev"), put(jobs, "prod")] == [False, True]
     assert callbacks(redis) == [CALLBACK[1]]
+
+
+def test_a_job_submitted_again_after_its_end_is_not_run_again(jobs: Jobs, redis: Any) -> None:
+    plan = sent(jobs, plan_of())
+    assert [put(jobs, "dev"), put(jobs, "prod")] == [False, True]
+    jobs.put_result("acme", "q1", b"answer", JobState.COMPLETE)
+    sent(jobs, plan)
+    assert [redis.llen(queue) for queue, _ in messages_of(plan)] == [1, 1]
+    assert jobs.overdue(plan.deadline_ms) == ()
+
+
+def test_a_job_that_was_created_is_sent_later(jobs: Jobs, redis: Any) -> None:
+    plan = plan_of()
+    jobs.create(plan)
+    assert redis.exists(keys.chord("acme", "q1")) == 0
+    jobs.send(plan, messages_of(plan), CALLBACK)
+    assert [put(jobs, "dev"), put(jobs, "prod")] == [False, True]
 
 
 @pytest.mark.parametrize(("tenant_id", "query_id"), [("a:b", "q1"), ("te%nant", "q:1"), ("Ünal*", "[q]")])
@@ -156,7 +176,7 @@ def test_another_owners_lease_is_left_alone(jobs: Jobs, redis: Any) -> None:
 
 def test_a_message_that_was_delivered_twice_is_finished_once_and_for_all(jobs: Jobs, redis: Any) -> None:
     plan = sent(jobs, plan_of())
-    jobs.send(plan, messages_of(plan), CALLBACK)
+    redis.lpush(*messages_of(plan)[0])
     take(redis, "dev")
     lease = take(redis, "dev")
     put(jobs, "dev", owner=OWNER)
