@@ -42,6 +42,7 @@ RELIED_ON = {
         "kombu.transport.virtual.base:QoS.append": "only notes a message in `_delivered`",
         "kombu.transport.virtual.base:QoS.ack": "only notes a tag, for `append` to forget",
         "kombu.transport.redis:Channel.active_queues": "names the queues that the poller asks for with BRPOP",
+        "kombu.transport.redis:Channel.maybe_refresh_binding_expiry": "waits for Redis on the event loop, every minute",
         "kombu.transport.redis:Channel._brpop_read": "parses a message after it has left its list",
         "kombu.transport.redis:Channel._connparams": "is read for each new client, from `self.connection.client`",
         "kombu.transport.virtual.base:Channel.basic_consume": "notes a queue in `_active_queues` and `_tag_to_queue`",

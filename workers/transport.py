@@ -104,6 +104,15 @@ class Channel(redis.Channel):
             self._stop_fetching(queue)
         super().close()  # type: ignore[no-untyped-call]
 
+    def maybe_refresh_binding_expiry(self) -> None:
+        """Keep the tables of bindings in Redis alive, except from far away.
+
+        It is called on the event loop, which would wait a round trip, and half a minute where the link hangs; near
+        Redis merge workers do it, and what is sent to a fetched queue is sent without a table.
+        """
+        if not self.fetchers.owner:
+            super().maybe_refresh_binding_expiry()  # type: ignore[no-untyped-call]
+
     def _fetcher(self, queue: str) -> Fetcher | None:
         # Only an event loop can be woken when something has been fetched; without one the channel reads as usual.
         return self.fetchers.of_queue(queue) if self.connection is not None and self.connection.loop else None
