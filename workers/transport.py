@@ -18,6 +18,7 @@ from typing import Any
 
 from kombu.transport import redis, virtual
 
+from federation_core.connectors.stores.redis import SHORT_HANDSHAKE
 from workers.fetching import Fetcher, Fetchers
 
 _log = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class Channel(redis.Channel):
     def _connparams(self, asynchronous: bool = False) -> Any:
         if self.connection is None or self.connection.client is None:
             raise ConnectionResetError("the channel's connection is closed")
-        return super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]
+        return {**super()._connparams(asynchronous=asynchronous), **SHORT_HANDSHAKE}  # type: ignore[no-untyped-call]
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

@@ -14,13 +14,15 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import redis
 from redis.backoff import ConstantBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from federation_core.errors import InvalidConfig, StoreUnavailable
@@ -50,6 +52,13 @@ loglevel warning
 """
 
 
+#: Options that keep a new connection from telling the server our library's name and asking for notices of its
+#: maintenance: three answers more to wait for, one after the other, before the first command.
+SHORT_HANDSHAKE: Mapping[str, Any] = MappingProxyType(
+    {"driver_info": None, "maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+)
+
+
 class _Pool(redis.ConnectionPool):
     """Connections of which all that rest are closed as soon as one has failed.
 
@@ -58,8 +67,7 @@ class _Pool(redis.ConnectionPool):
 
     def release(self, connection: Any) -> None:
         """Take a connection back; one that has failed is closed by then."""
-        # Before redis-py 8 there is no public name for it.
-        if connection._sock is None:
+        if not connection.is_connected:
             self.disconnect(inuse_connections=False)
         super().release(connection)
 
@@ -75,6 +83,7 @@ def connect(url: str, *, blocking_s: float = 0, answer_s: float = ANSWER_TIMEOUT
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=answer_s + blocking_s,
         socket_keepalive=True,
+        **SHORT_HANDSHAKE,
         # One retry at once heals a connection that a restarted server has closed. A server that is silent is not
         # asked again: that would only double the time until the error.
         retry=Retry(ConstantBackoff(0.05), 1, supported_errors=(redis.ConnectionError,)),
