@@ -51,6 +51,14 @@ RELIED_ON = {
         "kombu.asynchronous.hub:Hub.call_soon": "may be called by any thread, and wakes the loop",
         "kombu.asynchronous.hub:Hub.close": "still runs what was to be called soon, acknowledgements among it",
     },
+    "workers/strategy.py": {
+        "celery.app.task:Task.start_strategy": "calls Task.Strategy, whether a name or the strategy itself",
+        "celery.worker.consumer.consumer:Consumer.create_task_handler": "calls a strategy's handler on the event loop",
+        "celery.worker.consumer.consumer:Consumer.call_soon_ack": "may be called by any thread to acknowledge",
+        "celery.worker.consumer.consumer:Consumer.on_invalid_task": "drops a message after InvalidTaskError",
+        "celery.worker.strategy:default": "is Celery's own strategy",
+        "celery.concurrency.base:apply_target": "calls the callback once its target has returned",
+    },
     "federation_core/connectors/stores/leases.py": {
         "redis.connection:Connection.can_read": "tells of an answer that has been read from the socket `_sock` already",
     },

@@ -32,7 +32,7 @@ GRACE_S = 2.0
 #: How long giving them back to their queue may take.
 _GIVE_BACK_S = 1.0
 #: Celery's loggers that write a line or two per task, with its arguments: a user's query has no place in a log.
-_LOUD = ("celery.app.trace", "celery.worker.strategy", "celery.beat")
+_LOUD = ("celery.app.trace", "celery.worker.strategy", "celery.pool", "celery.beat")
 _log = logging.getLogger(__name__)
 
 

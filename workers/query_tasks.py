@@ -21,6 +21,7 @@ from workers.deliveries import redelivered
 from workers.dispatch import Dispatch
 from workers.outbox import OutboxCelery
 from workers.shard_runner import ShardRunner
+from workers.strategy import ToThePool
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +37,9 @@ def register(app: OutboxCelery, settings: Settings, serving: frozenset[str], *, 
     runner = ShardRunner(settings, serving, dispatch.jobs, clock, owner=owner)
     lost_leases, names = LostLeases(settings.redis_url), [cluster.name for cluster in settings.clusters]
 
-    @app.task(name=QUERY_CLUSTER, shared=False, bind=True)  # type: ignore[untyped-decorator]
+    straight = ToThePool(lambda shard, again: runner.run(shard, redelivered=again))
+
+    @app.task(name=QUERY_CLUSTER, shared=False, bind=True, Strategy=straight)  # type: ignore[untyped-decorator]
     def query_cluster(task: Task, shard: str) -> str:
         """Answer one cluster's shard; the part rests in Redis, only the cluster's name is returned."""
         return runner.run(shard, redelivered=redelivered(task))
