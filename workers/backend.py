@@ -44,6 +44,7 @@ RELIED_ON = {
         "kombu.transport.redis:Channel.active_queues": "names the queues that the poller asks for with BRPOP",
         "kombu.transport.redis:Channel.maybe_refresh_binding_expiry": "waits for Redis on the event loop, every minute",
         "kombu.transport.redis:Channel._brpop_read": "parses a message after it has left its list",
+        "kombu.transport.redis:Channel._create_client": "makes a client of the channel's pool, for one step",
         "kombu.transport.redis:Channel._connparams": "is read for each new client, from `self.connection.client`",
         "kombu.transport.virtual.base:Channel.basic_consume": "notes a queue in `_active_queues` and `_tag_to_queue`",
         "kombu.transport.virtual.base:Transport._deliver": "hands a parsed message to whoever consumes its queue",

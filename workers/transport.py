@@ -80,6 +80,7 @@ class Channel(redis.Channel):
     QoS = QoS
     from_transport_options = (*redis.Channel.from_transport_options, "fetchers")  # type: ignore[assignment]
     fetchers = Fetchers()
+    _one_client: Any = None
 
     @property
     def active_queues(self) -> set[str]:
@@ -121,6 +122,14 @@ class Channel(redis.Channel):
     def _stop_fetching(self, queue: str) -> None:
         if (fetcher := self._fetcher(queue)) is not None:
             fetcher.stop()
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        # The stock channel makes a client for each of three steps per message, which takes longer than what it is for.
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
+        if self._one_client is None or self._one_client.connection_pool is not self.pool:
+            self._one_client = super()._create_client()  # type: ignore[no-untyped-call]
+        return self._one_client
 
     def _connparams(self, asynchronous: bool = False) -> Any:
         if self.connection is None or self.connection.client is None:
