@@ -29,6 +29,12 @@ def stack(running_stack: Stack) -> Iterator[Stack]:
 
 
 @pytest.fixture
+def stack_class() -> type[Stack]:
+    """What kind of stack a test starts that starts it itself."""
+    return Stack
+
+
+@pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[Stack]:
     """A stack of the test's own, with nothing started but Redis."""
     with Stack(tmp_path) as stack:

@@ -17,14 +17,14 @@ ALL_OK = dict.fromkeys(CLUSTERS, "ok")
 
 
 @pytest.fixture
-def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stack_class: type[Stack]) -> Iterator[Stack]:
     """A whole stack whose Redis meets a full disk with an error of the write instead of a signal that ends it."""
     program = tmp_path / "bin" / "redis-server"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\ntrap '' 25\nexec '{server_binary()}' \"$@\"\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
-    with Stack(tmp_path) as stack:
+    with stack_class(tmp_path) as stack:
         stack.start_merge(with_beat=True)
         stack.start_worker()
         assert stack.ask(timeout_ms=30_000).status == "complete"

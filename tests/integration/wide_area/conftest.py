@@ -13,40 +13,57 @@ import pytest
 
 from tests.integration.conftest import redis_server, redis_url, stack
 from tests.integration.failures.conftest import Federation, federation, web
+from tests.support.stack import Stack
 from tests.support.wide_area_stack import WideAreaStack
 
-__all__ = ["federation", "own_stack", "redis_server", "redis_url", "running_stack", "shared", "stack", "web"]
+__all__ = [
+    "federation",
+    "own_stack",
+    "redis_server",
+    "redis_url",
+    "running_stack",
+    "shared",
+    "stack",
+    "stack_class",
+    "web",
+]
 
-#: Claims that are put to every cluster in the same words, or that no link has a part in, because what fails is near
-#: Redis: left out unless APPSENTRY_WIDE_AREA=all. Of the first kind, `stage` stands for its like.
-EACH_CLUSTER = ("test_each_clusters_worker_may_be_killed",)
+#: The modules whose claims are put here each time; of other modules' all are that depend on a link made in `test_links`
+#: too, with less to start. APPSENTRY_WIDE_AREA=all puts everything.
+ALWAYS = ("test_centre", "test_clusters", "test_cancel", "test_links", "test_wan")
+#: Of these, what is claimed of every cluster in the same words is claimed of `stage`, and what fails near Redis without
+#: a link having a part in it is left out.
+OF_STAGE = ("test_each_clusters_worker_may_be_killed",)
 NEAR_REDIS = (
+    "test_a_job_that_nobody_waits_for_is_ended_by_the_next_merge_worker",
     "test_a_process_that_merges_may_be_killed_alone",
     "test_a_settler_that_dies_with_its_claim",
-    "test_beat_as_a_process_of_its_own_reaps_too",
     "test_cancelling_an_ended_query_changes_nothing",
-    "test_kill_of_a_merge_worker_takes_its_children_with_it",
-    "test_parts_that_kill_whoever_combines_them",
-    "test_racing_settlers_agree_on_one_result",
-    "test_sigterm_ends_a_role_and_its_children[beat]",
-    "test_sigterm_ends_a_role_and_its_children[merge",
     "test_while_redis_stands_still_a_job_is_late_by_no_more_than_that[10]",
     "test_without_a_merge_worker",
 )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out of this folder what says nothing new on a wide area, unless everything is asked for."""
+    """Leave out of this folder what is not put each time, unless everything is asked for."""
     if os.environ.get("APPSENTRY_WIDE_AREA") == "all":
         return
     ours = [item for item in items if item.path.parent == Path(__file__).parent]
-    left_out = {item for item in ours if _says_nothing_new(item.name)}
+    left_out = {item for item in ours if isinstance(item, pytest.Function) and not _always(item)}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
 
 
-def _says_nothing_new(name: str) -> bool:
-    return name.startswith(NEAR_REDIS) or (name.startswith(EACH_CLUSTER) and "stage" not in name)
+def _always(item: pytest.Function) -> bool:
+    if item.function.__module__.rpartition(".")[2] not in ALWAYS or item.name.startswith(NEAR_REDIS):
+        return False
+    return "stage" in item.name or not item.name.startswith(OF_STAGE)
+
+
+@pytest.fixture
+def stack_class() -> type[Stack]:
+    """What kind of stack a test starts that starts it itself."""
+    return WideAreaStack
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Every failure test there is, put to a stack whose cluster workers are 80 ms of round trip away from Redis.
 
 The claims are those of the modules named here, with nothing changed but the fixtures (`conftest`); a test that is added
-to one of them is run here too.
+to one of them is run here too. All of them take minutes, so most wait to be asked for: APPSENTRY_WIDE_AREA=all.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import pytest
 
 from tests.integration import (
     test_cancel,
-    test_full_redis,
     test_lost_merge_workers,
     test_lost_workers,
     test_redis_outage,
@@ -28,7 +27,6 @@ MODULES = (
     test_lost_merge_workers,
     test_cancel,
     test_redis_outage,
-    test_full_redis,
 )
 for _module in MODULES:
     globals().update({name: claim for name, claim in vars(_module).items() if name.startswith("test_")})

@@ -86,14 +86,13 @@ def test_a_link_that_stalls_delivers_late_and_loses_nothing(federation: Federati
 
 def test_links_that_are_cut_and_mended_lose_nothing(federation: Federation) -> None:
     stack = links_of(federation)
-    for _ in range(3):
-        (running,) = running_at_stage(federation)
-        stack.wan.set_mode("close")
-        waiting = federation.submitted(60_000)
-        stack.break_clusters({})
-        time.sleep(0.5)
-        stack.wan.set_mode("ok")
-        assert [verdicts(federation.answer(plan)) for plan in (running, waiting)] == [ALL_OK] * 2
+    (running,) = running_at_stage(federation)
+    stack.wan.set_mode("close")
+    waiting = federation.submitted(60_000)
+    stack.break_clusters({})
+    time.sleep(0.5)
+    stack.wan.set_mode("ok")
+    assert [verdicts(federation.answer(plan)) for plan in (running, waiting)] == [ALL_OK] * 2
 
 
 def test_what_a_killed_worker_held_is_answered_by_another_one_of_its_cluster(federation: Federation) -> None:
