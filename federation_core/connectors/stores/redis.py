@@ -18,7 +18,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
+from weakref import ref
 
 import redis
 from redis.backoff import ConstantBackoff
@@ -60,15 +61,24 @@ SHORT_HANDSHAKE: Mapping[str, Any] = MappingProxyType(
 
 
 class _Pool(redis.ConnectionPool):
-    """Connections of which all that rest are closed as soon as one has failed.
+    """Connections of which all that rest are closed as soon as one has failed, whichever pool of the process it is of.
 
     A link that hung has lost them all and says so of none, so each would keep the next who takes it waiting in vain.
     """
 
+    # Without a lock, which a fork could leave held: each step on it is one of the interpreter's own.
+    _all: ClassVar[set[ref[_Pool]]] = set()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._all.add(ref(self, self._all.discard))
+
     def release(self, connection: Any) -> None:
         """Take a connection back; one that has failed is closed by then."""
         if not connection.is_connected:
-            self.disconnect(inuse_connections=False)
+            for known in list(self._all):
+                if (pool := known()) is not None:
+                    pool.disconnect(inuse_connections=False)
         super().release(connection)
 
 

@@ -38,7 +38,9 @@ NEAR_REDIS = (
     "test_a_job_that_nobody_waits_for_is_ended_by_the_next_merge_worker",
     "test_a_process_that_merges_may_be_killed_alone",
     "test_a_settler_that_dies_with_its_claim",
+    "test_another_tenant_cannot_cancel_it",
     "test_cancelling_an_ended_query_changes_nothing",
+    "test_of_a_cancel_and_a_settling_at_once",
     "test_while_redis_stands_still_a_job_is_late_by_no_more_than_that[10]",
     "test_without_a_merge_worker",
 )

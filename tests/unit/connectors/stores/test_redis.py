@@ -122,18 +122,22 @@ def test_one_connection_that_failed_has_those_that_rest_opened_anew(tmp_path: Pa
     url = server.start()
     try:
         with Wan(int(url.rpartition(":")[2].partition("/")[0]), delay_ms=1) as wan:
-            client = connect(f"{url.rpartition(':')[0]}:{wan.open('link')}/0", answer_s=0.5)
+            behind = f"{url.rpartition(':')[0]}:{wan.open('link')}/0"
+            client, other = connect(behind, answer_s=0.5), connect(behind, answer_s=0.5)
+            other.ping()
             with ThreadPoolExecutor(3) as threads:
                 list(threads.map(lambda _: client.blpop(["nothing"], timeout=0.1), range(3)))
             wan.set_mode("hang")
             wan.set_mode("ok")
             with pytest.raises(redis.TimeoutError):
                 client.ping()
-            # All three would have hung; nobody pays for the second and the third.
+            # All four would have hung; nobody pays for the second, the third and another client's.
             assert client.ping()
+            assert other.ping()
             with ThreadPoolExecutor(3) as threads:
                 assert list(threads.map(lambda _: client.blpop(["nothing"], timeout=0.1), range(3))) == [None] * 3
             client.close()
+            other.close()
     finally:
         server.stop()
 
