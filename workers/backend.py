@@ -55,7 +55,7 @@ RELIED_ON = {
     "workers/strategy.py": {
         "celery.app.task:Task.start_strategy": "calls Task.Strategy, whether a name or the strategy itself",
         "celery.worker.consumer.consumer:Consumer.create_task_handler": "calls a strategy's handler on the event loop",
-        "celery.worker.consumer.consumer:Consumer.call_soon_ack": "may be called by any thread to acknowledge",
+        "kombu.transport.virtual.base:QoS.ack": "may be called by any thread",
         "celery.worker.consumer.consumer:Consumer.on_invalid_task": "drops a message after InvalidTaskError",
         "celery.worker.strategy:default": "is Celery's own strategy",
         "celery.concurrency.base:apply_target": "calls the callback once its target has returned",

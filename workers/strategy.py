@@ -19,7 +19,7 @@ from celery.worker.strategy import default
 _log = logging.getLogger(__name__)
 
 #: What Celery calls with (message, decoded body, acknowledge, reject, callbacks).
-Handler = Callable[[Any, Any, Callable[..., None], Callable[..., None], Any], None]
+Handler = Callable[..., None]
 
 
 class ToThePool:
@@ -39,9 +39,13 @@ class ToThePool:
             return handler
         run, apply_async, connection_errors = self._run, consumer.pool.apply_async, consumer.connection_errors
 
-        def handle(message: Any, _body: Any, acknowledge: Callable[..., None], *_: Any) -> None:
+        def handle(message: Any, *_: Any) -> None:
+            def acknowledge(_: Any) -> None:
+                # From the pool's thread, as kombu allows. Celery's way would wake the event loop once more for it.
+                message.ack_log_error(_log, connection_errors)
+
             redelivered = bool((message.delivery_info or {}).get("redelivered"))
-            apply_async(run, (_text(message), redelivered), callback=lambda _: acknowledge(_log, connection_errors))
+            apply_async(run, (_text(message), redelivered), callback=acknowledge)
 
         return handle
 

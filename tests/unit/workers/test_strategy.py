@@ -28,9 +28,11 @@ def consumer(pool: Any, *, watched: bool = False) -> SimpleNamespace:
     )
 
 
-def message(body: object, **delivery_info: object) -> Message:
+def message(body: object, channel: object = None, **delivery_info: object) -> Message:
     return Message(
         json.dumps(body),
+        channel=channel,
+        delivery_tag="1",
         content_type="application/json",
         content_encoding="utf-8",
         delivery_info=delivery_info,
@@ -39,20 +41,23 @@ def message(body: object, **delivery_info: object) -> Message:
 
 
 def test_a_text_is_run_by_a_thread_of_the_pool_and_acknowledged_after_that(pool: TaskPool) -> None:
-    done, said = Event(), []
+    done, said = Event(), list[tuple[Any, ...]]()
 
     def run(text: str, redelivered: bool) -> None:
         said.append((text, redelivered, current_thread().name))
 
-    def acknowledge(log: Any, connection_errors: Any) -> None:
-        said.append(connection_errors)
-        done.set()
+    class Channel:
+        no_ack_consumers = None
+
+        def basic_ack(self, tag: str, multiple: bool) -> None:
+            said.append(("acknowledged", tag))
+            done.set()
 
     handle = ToThePool(run)(Celery().Task(), Celery(), consumer(pool))
-    handle(message([["shard"], {}, {}], redelivered=True), None, acknowledge, None, ())
+    handle(message([["shard"], {}, {}], Channel(), redelivered=True), None, None, None, ())
     assert done.wait(10)
-    (text, redelivered, thread), errors = said
-    assert (text, redelivered, errors) == ("shard", True, (OSError,))
+    (text, redelivered, thread), after = said
+    assert (text, redelivered, after) == ("shard", True, ("acknowledged", "1"))
     assert thread != current_thread().name
 
 
