@@ -23,18 +23,20 @@ NEVER_SEEN = "no worker of it was seen in the last day"
 _LOST = "its last worker was lost"
 
 #: Note a sign of life by Redis' own clock, keep the worker's lease, and forget workers not heard of for a day.
-#: KEYS: beats, lease  ARGV: worker, clock_ms, alive_ms (0: it is leaving), keep_ms, lease_ms
+#: KEYS: beats and lease of each cluster  ARGV: worker, clock_ms, alive_ms (0: it is leaving), keep_ms, lease_ms
 _BEAT = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now) .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
-local all = redis.call('HGETALL', KEYS[1])
-for i = 1, #all, 2 do
-  local seen = tonumber(string.match(all[i + 1], '^%d+')) or 0
-  if seen < now - tonumber(ARGV[4]) then redis.call('HDEL', KEYS[1], all[i]) end
+for k = 1, #KEYS, 2 do
+  redis.call('HSET', KEYS[k], ARGV[1], string.format('%.0f', now) .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
+  local all = redis.call('HGETALL', KEYS[k])
+  for i = 1, #all, 2 do
+    local seen = tonumber(string.match(all[i + 1], '^%d+')) or 0
+    if seen < now - tonumber(ARGV[4]) then redis.call('HDEL', KEYS[k], all[i]) end
+  end
+  redis.call('PEXPIRE', KEYS[k], ARGV[4])
+  redis.call('PEXPIRE', KEYS[k + 1], ARGV[5])
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
-redis.call('PEXPIRE', KEYS[2], ARGV[5])
 return 1
 """
 
@@ -88,12 +90,11 @@ class Heartbeats:
 
         It counts as alive for `alive_ms`; 0 says that it is leaving.
         """
-        with answering(), self._redis.pipeline(transaction=False) as pipe:
-            for cluster in clusters:
-                lease = keys.lease(keys.cluster_queue(cluster), keys.lease_owner(worker))
-                args = [worker, now_ms, alive_ms, keys.REMEMBER_MS, keys.QUEUE_TTL_MS]
-                self._beat(keys=[keys.beats(cluster), lease], args=args, client=pipe)
-            pipe.execute()
+        names = []
+        for cluster in clusters:
+            names += [keys.beats(cluster), keys.lease(keys.cluster_queue(cluster), keys.lease_owner(worker))]
+        with answering():
+            self._beat(keys=names, args=[worker, now_ms, alive_ms, keys.REMEMBER_MS, keys.QUEUE_TTL_MS])
 
     def latest(self, clusters: Iterable[str], now_ms: int) -> dict[str, WorkerBeat]:
         """Return the latest heartbeat, living or not, of every cluster heard of; `now_ms` is the reader's clock."""

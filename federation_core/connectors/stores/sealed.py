@@ -16,8 +16,17 @@ from federation_core.errors import Malformed, TooLarge
 MAX_BYTES = 256 * 1024 * 1024
 _ZSTD = b"\x01"
 _LEVEL = 3
-# A compressor must not be used by two threads at once, and making one costs more than compressing a small part.
-_local = threading.local()
+
+
+class _OfThread(threading.local):
+    """What compresses and opens: not for two threads at once, and making it costs more than a small part does."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_of_thread = _OfThread()
 
 
 def seal(data: bytes, max_bytes: int = MAX_BYTES) -> bytes:
@@ -27,10 +36,7 @@ def seal(data: bytes, max_bytes: int = MAX_BYTES) -> bytes:
     """
     if len(data) > max_bytes:
         raise TooLarge("too many bytes to store", limit="bytes", asked=len(data), allowed=max_bytes)
-    compressor = getattr(_local, "compressor", None)
-    if compressor is None:
-        compressor = _local.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-    return _ZSTD + compressor.compress(data)
+    return _ZSTD + _of_thread.compressor.compress(data)
 
 
 def unseal(sealed: bytes, max_bytes: int = MAX_BYTES) -> bytes:
@@ -48,7 +54,7 @@ def unseal(sealed: bytes, max_bytes: int = MAX_BYTES) -> bytes:
             raise Malformed("stored bytes do not say how large they are")
         if size > max_bytes:
             raise TooLarge("stored bytes are too large to open", limit="bytes", asked=size, allowed=max_bytes)
-        data: bytes = zstandard.ZstdDecompressor().decompress(frame, max_output_size=max_bytes)
+        data: bytes = _of_thread.decompressor.decompress(frame, max_output_size=max_bytes)
     except zstandard.ZstdError as exc:
         raise Malformed(f"stored bytes are damaged: {exc}") from exc
     return data

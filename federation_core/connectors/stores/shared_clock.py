@@ -51,14 +51,16 @@ class SharedClock:
 
     def __call__(self) -> int:
         """Return the time in ms; never raises, and waits for Redis only while that has never answered."""
-        if self._monotonic() >= self._look_at_s:
+        now_s = self._monotonic()
+        if now_s >= self._look_at_s:
             if self._zero_ms is None:
                 self._look_first()
+                now_s = self._monotonic()
             else:
                 self._look_aside()
         if self._zero_ms is None:
             return self._own_clock()
-        return int(self._zero_ms + self._monotonic() * 1000)
+        return int(self._zero_ms + now_s * 1000)
 
     def _look_first(self) -> None:
         with self._lock:
