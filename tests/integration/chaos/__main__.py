@@ -1,4 +1,4 @@
-"""`python -m tests.integration.chaos [--queries N] [--seed N] [--keep FILE]`: a run by hand, with its counts."""
+"""`python -m tests.integration.chaos [--queries N] [--seed N] [--wide-area] [--keep FILE]`: by hand, with counts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ def main() -> int:
     parser.add_argument("--queries", type=int, default=500, help="how many queries; default 500")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of faults and clients; default new")
     parser.add_argument("--keep", type=Path, help="write the counts to this file")
+    parser.add_argument(
+        "--wide-area", action="store_true", help="have the cluster workers behind links, which fail too"
+    )
     asked = parser.parse_args()
     print(f"seed {asked.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        report = run(Path(folder), asked.queries, asked.seed)
+        report = run(Path(folder), asked.queries, asked.seed, wide_area=asked.wide_area)
     text = json.dumps(report.to_json(), indent=1)
     print(text)
     for kind, found in report.wrong.items():

@@ -23,6 +23,9 @@ VERDICTS = {
     "frozen": frozenset({"timed_out", "no_worker"}),
     "killed": frozenset({"no_worker"}),
     "stopped": frozenset({"no_worker"}),
+    "link hung": frozenset({"timed_out", "no_worker"}),
+    "link stalled": frozenset({"timed_out", "no_worker"}),
+    "link cut": frozenset({"timed_out", "no_worker"}),
 }
 #: A cluster without a worker is not asked, so what happens after planning does not matter.
 DECIDED_WHEN_PLANNED = frozenset({"killed", "stopped"})

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from federation_core.connectors.stores.redis import connect
 from tests.integration.chaos.episodes import EVERYONE, Episodes
 from tests.integration.chaos.roles import MERGES, WEB, Roles
 from tests.support.stack import CLUSTERS, Stack
+from tests.support.wide_area_stack import WideAreaStack
 from workers.app import DISCOVERY_QUEUE, MERGE_QUEUE
 
 #: What a cluster's backend can be told to do; see `tests.support.worker_with_faults`.
@@ -46,6 +47,12 @@ WEIGHTS = {
     "garbage": 4,
     "duplicate": 6,
 }
+#: What befalls the links of clusters, where there are links; see `tests.support.wan`.
+LINK_WEIGHTS = {"link hung": 3, "link stalled": 3, "link cut": 3}
+#: How long what a link's fault did goes on: until connections that are dead and do not say so are given up, and until
+#: a worker that was turned away tries again.
+_LINK_TAILS_S = {"link hung": 15.0, "link stalled": 4.0, "link cut": 8.0}
+_LINK_MODES = {"link hung": "hang", "link stalled": "stall", "link cut": "close"}
 #: After a fault of a backend is taken back, its worker drops what has piled up.
 _TAIL_S = 1.0
 #: After Redis goes on, whoever waited for an answer in vain connects again.
@@ -66,11 +73,11 @@ class Planned:
     for_s: float
 
 
-def schedule(seed: int, every_s: float) -> Iterator[Planned]:
+def schedule(seed: int, every_s: float, weights: Mapping[str, int] = WEIGHTS) -> Iterator[Planned]:
     """Yield faults for ever; the same for the same seed."""
     random = Random(f"faults {seed}")
     while True:
-        (kind,) = random.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        (kind,) = random.choices(list(weights), list(weights.values()))
         longest_s = {"redis paused": 2.0, "killed": 9.0, "stopped": 5.0, "frozen": 8.0}.get(kind, 4.0)
         targets = {"merge killed": MERGES, "web killed": (WEB,), "garbage": QUEUES}.get(kind, CLUSTERS)
         yield Planned(random.expovariate(1 / every_s), kind, random.choice(targets), random.uniform(0.3, longest_s))
@@ -136,7 +143,8 @@ class Injector:
             raise self.mistakes[0]
 
     def _follow(self, pool: ThreadPoolExecutor) -> None:
-        for planned in schedule(self.seed, self.every_s):
+        weights = WEIGHTS | LINK_WEIGHTS if isinstance(self._stack, WideAreaStack) else WEIGHTS
+        for planned in schedule(self.seed, self.every_s, weights):
             if self._over.wait(planned.wait_s):
                 return
             lock = self._busy[_ONE_AT_A_TIME.get(planned.kind, planned.target)]
@@ -159,9 +167,13 @@ class Injector:
 
     def _duplicate(self) -> int:
         """Deliver again what some worker is working on at this moment; return how many messages."""
-        held = [json.loads(value)[0] for value in self._redis.hvals("unacked")]
-        for message in held[:3]:
-            self._redis.lpush(message["properties"]["delivery_info"]["routing_key"], json.dumps(message))
+        held = [
+            (key.decode().split(":")[1], message)
+            for key in self._redis.scan_iter("lease:*")
+            for message in self._redis.lrange(key, 0, -1)
+        ]
+        for queue, message in held[:3]:
+            self._redis.lpush(queue, message)
         return len(held[:3])
 
     def _for_a_while(self, planned: Planned, lock: Lock) -> None:
@@ -178,6 +190,7 @@ class Injector:
                     "merge killed": self._away,
                     "web killed": self._away,
                     "redis paused": self._redis_paused,
+                    **dict.fromkeys(LINK_WEIGHTS, self._link),
                 }
                 doings[planned.kind](planned)
         finally:
@@ -241,6 +254,17 @@ class Injector:
             self._over.wait(planned.for_s)
             self.roles.start(planned.target)
             self.roles.await_up(planned.target)
+
+    def _link(self, planned: Planned) -> None:
+        assert isinstance(self._stack, WideAreaStack)
+        role = self.roles.roles[planned.target]
+        with role.lock, self.episodes.episode(planned.kind, planned.target) as episode:
+            self._stack.wan.set_mode(_LINK_MODES[planned.kind], planned.target)
+            # A part that was past the link arrives.
+            with self.episodes.certain(episode, after_ms=int(self._stack.delay_ms) + 100):
+                self._over.wait(planned.for_s)
+            self._stack.wan.set_mode("ok", planned.target)
+            self._over.wait(_LINK_TAILS_S[planned.kind])
 
     def _redis_paused(self, planned: Planned) -> None:
         with self.episodes.episode("redis slow", EVERYONE):

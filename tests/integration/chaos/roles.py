@@ -79,7 +79,7 @@ class Roles:
         """Tell whether the present process of a cluster has said that it is alive."""
         beats = self.stack.dispatch.jobs.beats.latest([cluster], self.episodes.clock())
         beat = beats.get(cluster)
-        return beat is not None and beat.alive and beat.worker.endswith(f":{self.roles[cluster].process.pid}")
+        return beat is not None and beat.alive and f":{self.roles[cluster].process.pid}:" in beat.worker
 
     def kill(self, name: str) -> None:
         """End a process as the kernel does when memory runs out."""

@@ -17,6 +17,7 @@ from tests.integration.chaos.judge import Ended, Findings, judge
 from tests.integration.chaos.machine import pulse
 from tests.integration.chaos.roles import Roles
 from tests.support.stack import COUNTS, METRIC, Stack, total
+from tests.support.wide_area_stack import WideAreaStack
 from workers.dispatch import wall_clock_ms
 
 DIRECT_CLIENTS, HTTP_CLIENTS = 8, 4
@@ -58,11 +59,14 @@ class Report:
         }
 
 
-def run(folder: Path, queries: int, seed: int) -> Report:
-    """Ask `queries` queries while faults are injected, and judge all answers."""
+def run(folder: Path, queries: int, seed: int, *, wide_area: bool = False) -> Report:
+    """Ask `queries` queries while faults are injected, and judge all answers.
+
+    With `wide_area` the cluster workers are behind links, which fail too.
+    """
     started_s = time.monotonic()
     episodes, notes, numbers = Episodes(wall_clock_ms), Notes(), Numbers(queries)
-    with Stack(folder) as stack:
+    with (WideAreaStack if wide_area else Stack)(folder) as stack:
         roles = Roles(stack, episodes)
         with roles.running(), pulse(episodes):
             _open_stores(stack)
