@@ -96,6 +96,9 @@ def _load_before_fork() -> None:
     kinds()
     gc.collect()
     gc.freeze()
+    # A task leaves next to no cycles and hundreds of objects that live until its answer is stored: collecting after
+    # every seven hundred, as is the default, took a twentieth of a worker's time and found nothing.
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _run_beat(app: Celery) -> None:
