@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 from pathlib import Path
-from selectors import EVENT_READ, EpollSelector
 from typing import Any
 
 MODES = ("ok", "close", "hang", "stall")
@@ -125,14 +124,15 @@ class _Way:
     up: bool
     earliest_s: float = 0.0
     ended: bool = False
-    unsent: bytearray = field(default_factory=bytearray)
+    unsent: bytes = b""
 
 
 class _Proxy:
     def __init__(self, target_port: int, delay_ms: float) -> None:
         self._target = ("127.0.0.1", target_port)
         self._delay_s = delay_ms / 1000
-        self._selector = EpollSelector()
+        self._epoll = select.epoll()
+        self._readers: dict[int, Callable[[], None]] = {}
         self._links: dict[str, _Link] = {}
         self._line: list[tuple[float, int, _Way, bytes]] = []
         self._numbers = count()
@@ -141,16 +141,17 @@ class _Proxy:
         self._running = True
 
     def run(self) -> None:
-        self._selector.register(sys.stdin.fileno(), EVENT_READ, self._hear)
-        ready = [self._selector.fileno()]
+        self._read_by(sys.stdin.fileno(), self._hear)
+        ready = [self._epoll]
         while self._running:
-            wait_s = max(0.0, self._line[0][0] - time.monotonic()) if self._line else None
+            wait_s = self._line[0][0] - time.monotonic() if self._line else None
             if self._blocked:
-                wait_s = min(wait_s or _AGAIN_S, _AGAIN_S)
-            # The selector's own timeout is in whole milliseconds.
-            if select.select(ready, (), (), wait_s)[0]:
-                for key, _ in self._selector.select(0):
-                    key.data()
+                wait_s = _AGAIN_S
+            # The poll's own timeout is in whole milliseconds.
+            if wait_s is None or wait_s <= 0 or select.select(ready, (), (), wait_s)[0]:
+                for number, _ in self._epoll.poll(None if wait_s is None else 0):
+                    # What came first may have closed what comes next.
+                    self._readers.get(number, _nothing)()
             self._deliver()
 
     # Bytes
@@ -180,7 +181,15 @@ class _Proxy:
             self._listen(_Way(connection, upstream, client, False))
 
     def _listen(self, way: _Way) -> None:
-        self._selector.register(way.source, EVENT_READ, lambda: self._read(way))
+        self._read_by(way.source.fileno(), lambda: self._read(way))
+
+    def _read_by(self, number: int, reader: Callable[[], None]) -> None:
+        self._readers[number] = reader
+        self._epoll.register(number, select.EPOLLIN)
+
+    def _read_no_more(self, end: socket.socket) -> None:
+        if self._readers.pop(end.fileno(), None) is not None:
+            self._epoll.unregister(end.fileno())
 
     def _read(self, way: _Way) -> None:
         try:
@@ -190,7 +199,7 @@ class _Proxy:
         except OSError:
             data = b""
         if not data:
-            self._selector.unregister(way.source)
+            self._read_no_more(way.source)
         connection = way.connection
         if connection.dead:
             # The other end is told nothing, not even that this one has closed.
@@ -217,8 +226,8 @@ class _Proxy:
     def _hand_on(self, way: _Way, data: bytes) -> None:
         if way.connection.dead:
             return
-        way.unsent += data
         way.ended = not data
+        way.unsent = way.unsent + data if way.unsent else data
         self._flush(way)
 
     def _flush(self, way: _Way) -> None:
@@ -227,7 +236,7 @@ class _Proxy:
             return
         try:
             while way.unsent:
-                del way.unsent[: way.target.send(way.unsent)]
+                way.unsent = way.unsent[way.target.send(way.unsent) :]
             if way.ended:
                 way.connection.ended_ways += 1
                 if way.connection.ended_ways == 2:
@@ -243,8 +252,7 @@ class _Proxy:
         connection.dead = True
         connection.link.open.discard(connection)
         for end in connection.sockets:
-            with suppress(KeyError, ValueError):
-                self._selector.unregister(end)
+            self._read_no_more(end)
             close(end)
 
     # Orders
@@ -266,7 +274,7 @@ class _Proxy:
     def _open(self, name: str) -> int:
         if name not in self._links:
             link = self._links[name] = _Link(socket.create_server(("127.0.0.1", 0), backlog=512))
-            self._selector.register(link.listener, EVENT_READ, lambda: self._accept(link))
+            self._read_by(link.listener.fileno(), lambda: self._accept(link))
         port: int = self._links[name].listener.getsockname()[1]
         return port
 
@@ -290,6 +298,10 @@ class _Proxy:
 
     def _traffic(self) -> dict[str, Any]:
         return {name: (link.carried[True], link.carried[False], link.ports) for name, link in self._links.items()}
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _abort(end: socket.socket) -> None:
