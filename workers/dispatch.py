@@ -205,13 +205,24 @@ class Dispatch:
         return None if stored is None else read_result(plan, stored)
 
     def reap(self, grace_ms: int = 500, limit: int = 100) -> int:
-        """Settle jobs whose deadline passed more than `grace_ms` ago and that nobody waits for; return how many."""
+        """Settle jobs whose deadline passed more than `grace_ms` ago and that nobody waits for; return how many.
+
+        A job that cannot be settled, as its record is damaged or another release's, is not tried again: it would hold
+        up all the others at every call.
+
+        Raises StoreUnavailable.
+        """
         ended = 0
         for tenant_id, query_id in self.jobs.overdue(self._clock() - grace_ms, limit):
             try:
                 self.settle(tenant_id, query_id)
                 ended += 1
+            except StoreUnavailable:
+                raise
             except (QueryNotFound, QueryExpired):
+                self.jobs.forget_deadline(tenant_id, query_id)
+            except Exception:
+                _log.exception("an overdue job cannot be settled", extra={"query_id": query_id})
                 self.jobs.forget_deadline(tenant_id, query_id)
         return ended
 

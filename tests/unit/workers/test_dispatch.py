@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgpack
 import pytest
 
 from federation_core.config import Backend, Cluster, RateLimit, Settings
@@ -111,3 +112,17 @@ def test_an_ended_job_keeps_no_place(dispatch: Dispatch, redis_url: str) -> None
     assert set(places(redis_url).values()) == {1}
     dispatch.cancel("acme", "q1")
     assert set(places(redis_url).values()) == {0}
+
+
+@pytest.mark.parametrize("record", [b"\xc1", b"junk", b"\x80", msgpack.packb({"v": 99})])
+def test_a_job_that_cannot_be_read_keeps_the_reaper_from_no_other(
+    dispatch: Dispatch, redis_url: str, record: bytes
+) -> None:
+    past_ms = wall_clock_ms() - 60_000
+    for number, query_id in enumerate(("unreadable", "readable")):
+        dispatch.jobs.create(plan_of(query_id, now_ms=past_ms + number))
+    redis: Any = connect(redis_url)
+    redis.hset(keys.job("acme", "unreadable"), "plan", record)
+    assert dispatch.reap() == 1
+    assert dispatch.jobs.job("acme", "readable").state.final
+    assert dispatch.jobs.overdue(wall_clock_ms()) == ()
