@@ -51,8 +51,8 @@ class JobParts:
     ) -> bool:
         """Store a cluster's part and its verdict, give back its place, and send the callback after the last part.
 
-        Where the task's message rests in the lease of an `owner`, it is finished. A second writing replaces the first
-        and does nothing else. Returns whether this was the last part awaited.
+        Where the task's message rests in the lease of an `owner`, it is finished. A part that is there already stays as
+        it is, and is not joined again. Returns whether this was the last part awaited.
         """
         part = keys.part(cluster, tenant_id, query_id)
         with answering():

@@ -51,7 +51,8 @@ return 1
 """
 )
 
-#: Store a part, give back its place, finish its task's message, and send the callback if no other part is awaited.
+#: Store a part unless there is one, give back its place, finish its task's message, and send the callback if no other
+#: part is awaited. The first part stays: a second delivery of its task may have failed where the first had not.
 #: The names are those of `jobs_keys`: quoted, so that none holds a colon. A worker's lease holds a message as it was
 #: sent, with the part's key as the task's id.
 #: KEYS: part  ARGV: owner of the lease or empty, head, data
@@ -61,8 +62,10 @@ PUT_PART = (
     + """
 local cluster, tenant, query = string.match(KEYS[1], '^part:([^:]*):([^:]*):([^:]*)$')
 local member = tenant .. ':' .. query
-redis.call('HSET', KEYS[1], 'head', ARGV[2], 'data', ARGV[3])
-redis.call('PEXPIRE', KEYS[1], part_ttl)
+if redis.call('HEXISTS', KEYS[1], 'data') == 0 then
+  redis.call('HSET', KEYS[1], 'head', ARGV[2], 'data', ARGV[3])
+  redis.call('PEXPIRE', KEYS[1], part_ttl)
+end
 redis.call('ZREM', 'inflight:' .. cluster .. ':', member)
 redis.call('ZREM', 'inflight:' .. cluster .. ':' .. tenant, member)
 if ARGV[1] ~= '' then

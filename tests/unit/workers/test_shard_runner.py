@@ -58,6 +58,11 @@ def part(jobs: Jobs, cluster: str) -> Partial:
     return decode_partial(unseal(jobs.parts("acme", "q1", (cluster,))[cluster]), KIND.decode)
 
 
+def lose_part(redis_url: str, cluster: str) -> None:
+    """Have a cluster's part not written, as if its worker had been lost before."""
+    connect(redis_url).delete(keys.part(cluster, "acme", "q1"))
+
+
 def test_a_shard_is_answered_and_its_part_written(runner: ShardRunner, jobs: Jobs) -> None:
     assert runner.run(message("prod")) == "prod"
     partial = part(jobs, "prod")
@@ -129,7 +134,7 @@ def test_a_connector_is_opened_once_however_many_threads_ask(
     assert len(opened) == 1
 
 
-def test_a_failed_opening_is_tried_again(runner: ShardRunner, jobs: Jobs, open_connector: Any) -> None:
+def test_a_failed_opening_is_tried_again(runner: ShardRunner, jobs: Jobs, open_connector: Any, redis_url: str) -> None:
     made: list[Any] = [OSError("not yet"), MemoryConnector([UP])]
 
     def make() -> Any:
@@ -140,6 +145,7 @@ def test_a_failed_opening_is_tried_again(runner: ShardRunner, jobs: Jobs, open_c
 
     open_connector(make)
     runner.run(message("prod"))
+    lose_part(redis_url, "prod")
     runner.run(message("prod"))
     assert part(jobs, "prod").error is None
 
@@ -165,13 +171,22 @@ def test_a_shard_that_begins_long_after_its_deadline_leaves_nothing(runner: Shar
 
 
 def test_a_redelivered_shard_is_run_once_more_and_then_answered_as_lost(
-    runner: ShardRunner, jobs: Jobs, open_connector: Any
+    runner: ShardRunner, jobs: Jobs, redis_url: str
 ) -> None:
     runner.run(message("prod"), redelivered=True)
     assert part(jobs, "prod").error is None
+    lose_part(redis_url, "prod")
     runner.run(message("prod"), redelivered=True)
     row = part(jobs, "prod").verdict()
     assert (row.verdict.value, row.reason) == ("failed", "its worker was lost twice while answering")
+
+
+def test_a_second_delivery_that_fails_takes_back_no_answer(
+    runner: ShardRunner, jobs: Jobs, open_connector: Any
+) -> None:
+    for _ in range(3):
+        runner.run(message("prod"), redelivered=True)
+    assert part(jobs, "prod").error is None
 
 
 def test_only_redelivered_messages_are_counted(runner: ShardRunner, jobs: Jobs) -> None:
@@ -232,10 +247,13 @@ def test_a_cluster_is_not_asked_for_more_at_once_than_its_brief_allows(jobs: Job
     assert part(jobs, "prod").error is None
 
 
-def test_an_answer_above_the_cap_fails_its_cluster_with_both_sizes(jobs: Jobs, open_connector: Any) -> None:
+def test_an_answer_above_the_cap_fails_its_cluster_with_both_sizes(
+    jobs: Jobs, open_connector: Any, redis_url: str
+) -> None:
     small = replace(SETTINGS, max_result_bytes=300)
     assert ShardRunner(small, frozenset({"prod"}), jobs, lambda: NOW_MS).run(message("prod")) == "prod"
     assert part(jobs, "prod").error is None
+    lose_part(redis_url, "prod")
     series = [(Labels.of({"__name__": "up", "job": str(n)}), [NOW_MS - 1_000], [1.0]) for n in range(100)]
     open_connector(lambda: MemoryConnector(series))
     assert ShardRunner(small, frozenset({"prod"}), jobs, lambda: NOW_MS).run(message("prod")) == "prod"

@@ -87,11 +87,12 @@ def test_parts_are_only_those_that_were_written(jobs: Jobs) -> None:
     assert jobs.parts("acme", "q1", ("dev", "prod", "stage")) == {"prod": b"data"}
 
 
-def test_a_part_written_twice_counts_once(jobs: Jobs) -> None:
+def test_the_first_part_stays_and_so_does_its_verdict(jobs: Jobs) -> None:
     jobs.create(plan_of())
     jobs.put_part("acme", "q1", "prod", b"first", OK)
-    jobs.put_part("acme", "q1", "prod", b"second", OK)
-    assert jobs.parts("acme", "q1", ("prod",)) == {"prod": b"second"}
+    jobs.put_part("acme", "q1", "prod", b"second", ClusterVerdict("prod", Verdict.FAILED, "lost twice"))
+    assert jobs.parts("acme", "q1", ("prod",)) == {"prod": b"first"}
+    assert states(jobs.job("acme", "q1"))["prod"] == "ok"
 
 
 def test_a_result_ends_the_job_with_its_ledger(jobs: Jobs, now: list[int]) -> None:

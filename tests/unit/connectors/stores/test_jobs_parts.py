@@ -183,6 +183,16 @@ def test_a_message_that_was_delivered_twice_is_finished_once_and_for_all(jobs: J
     assert redis.llen(lease) == 0
 
 
+def test_a_message_is_finished_also_where_its_part_is_there_already(jobs: Jobs, redis: Any) -> None:
+    plan = sent(jobs, plan_of())
+    put(jobs, "dev")
+    redis.zadd(keys.in_flight("dev"), {keys.member("acme", "q1"): NOW_MS})
+    lease = take(redis, "dev")
+    put(jobs, "dev", owner=OWNER)
+    assert (redis.llen(lease), redis.zcard(keys.in_flight("dev"))) == (0, 0)
+    assert [put(jobs, plan.shards[1].cluster_name)] == [True]
+
+
 def test_what_is_shown_of_a_part_is_small(jobs: Jobs, redis: Any) -> None:
     stats = Stats(series=1_000, rows=250_000, bytes=20_000)
     row = ClusterVerdict("prod", Verdict.OK, elapsed_ms=1_200, stats=stats, watermark_ms=NOW_MS)
