@@ -16,15 +16,23 @@ from federation_core.connectors.stores.jobs_keys import (
     REMEMBER_MS,
 )
 
-#: Write a new job, or send the tasks of a job, or both: all of it or nothing.
+#: Write a new job, or send the tasks of a job, or both: all of it or nothing. So a key of a wrong type, at which Redis
+#: would stop halfway, is looked for first.
 #: KEYS: job, the tenant's jobs, deadlines, chord, the queue of each task
 #: ARGV: plan (empty: the job is there), created_ms, deadline_ms, timeout_ms, keep_ms, query id, member, the callback's
 #: queue and message, for each task: its part as the chord awaits it, its message
-#: Returns 1, 0 it has been done before.
+#: Returns 1, 0 it has been done before. Error: a key holds what it should not.
 SUBMIT = (
     f"local remember, remember_jobs = {REMEMBER_MS}, {REMEMBER_JOBS}\n"
     f"local join_late, queue_ttl = {JOIN_LATE_MS}, {QUEUE_TTL_MS}"
     + """
+local types = {'hash', 'zset', 'zset', 'hash'}
+for i, key in ipairs(KEYS) do
+  local found, wanted = redis.call('TYPE', key).ok, types[i] or 'list'
+  if found ~= 'none' and found ~= wanted then
+    return redis.error_reply('WRONGTYPE ' .. key .. ' holds a ' .. found .. ' and no ' .. wanted)
+  end
+end
 local job, listed, deadlines, chord = unpack(KEYS, 1, 4)
 local plan, created, deadline, timeout, keep, query, member, queue, message = unpack(ARGV, 1, 9)
 if plan ~= '' then
@@ -50,6 +58,16 @@ end
 return 1
 """
 )
+
+#: Note when a part was begun, while its job runs: said too late, it would make a part anew that nobody removes.
+#: KEYS: part, job  ARGV: started_ms, part_ttl_ms
+#: Returns 1, 0 the job has ended or is no longer there.
+START_PART = """
+if redis.call('EXISTS', KEYS[2]) == 0 or redis.call('HEXISTS', KEYS[2], 'finished_ms') == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'started_ms', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
 
 #: Store a part unless there is one, give back its place, finish its task's message, and send the callback if no other
 #: part is awaited. The first part stays: a second delivery of its task may have failed where the first had not.

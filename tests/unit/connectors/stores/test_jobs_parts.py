@@ -68,6 +68,16 @@ def test_nothing_is_sent_of_a_job_of_which_redis_has_refused_a_part(jobs: Jobs, 
     assert list(redis.scan_iter()) == []
 
 
+@pytest.mark.parametrize(
+    "key", ["job:acme:q1", "jobs:acme", "deadlines", "chord:acme:q1", "cluster.dev", "cluster.prod"]
+)
+def test_nothing_is_sent_of_a_job_one_of_whose_keys_holds_something_else(jobs: Jobs, redis: Any, key: str) -> None:
+    redis.set(key, "junk")
+    with pytest.raises(StoreUnavailable, match=f"{key} holds a string"):
+        sent(jobs, plan_of())
+    assert list(redis.scan_iter()) == [key.encode()]
+
+
 def test_the_last_part_sends_the_callback_and_no_other_does(jobs: Jobs, redis: Any) -> None:
     sent(jobs, plan_of(clusters=("dev", "prod", "test")))
     assert [put(jobs, "test"), put(jobs, "dev")] == [False, False]
