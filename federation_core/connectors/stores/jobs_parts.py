@@ -12,7 +12,7 @@ from typing import Any
 
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.jobs_records import pack_head
-from federation_core.connectors.stores.jobs_scripts import DROP_LATE_PARTS, PUT_PART
+from federation_core.connectors.stores.jobs_scripts import DROP_LATE_PARTS, PUT_PART, START_PART
 from federation_core.connectors.stores.redis import answering, connect
 from federation_core.outcome import ClusterVerdict
 
@@ -31,6 +31,10 @@ class JobParts:
         return connect(self._url, answer_s=self._answer_s)
 
     @cached_property
+    def _start_part(self) -> Any:
+        return self._redis.register_script(START_PART)
+
+    @cached_property
     def _put_part(self) -> Any:
         return self._redis.register_script(PUT_PART)
 
@@ -39,12 +43,10 @@ class JobParts:
         return self._redis.register_script(DROP_LATE_PARTS)
 
     def start_part(self, tenant_id: str, query_id: str, cluster: str, started_ms: int) -> None:
-        """Note when a cluster's worker has begun."""
-        part = keys.part(cluster, tenant_id, query_id)
-        with answering(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hset(part, "started_ms", started_ms)
-            pipe.pexpire(part, keys.PART_TTL_MS)
-            pipe.execute()
+        """Note when a cluster's worker has begun, unless the job has ended."""
+        names = [keys.part(cluster, tenant_id, query_id), keys.job(tenant_id, query_id)]
+        with answering():
+            self._start_part(keys=names, args=[started_ms, keys.PART_TTL_MS])
 
     def put_part(
         self, tenant_id: str, query_id: str, cluster: str, data: bytes, verdict: ClusterVerdict, owner: str = ""

@@ -6,7 +6,7 @@ import pytest
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.jobs import Jobs
 from federation_core.connectors.stores.redis import connect
-from tests.support.plans import NOW_MS
+from tests.support.plans import NOW_MS, plan_of
 from workers import started
 from workers.started import Started
 
@@ -26,7 +26,10 @@ def said(redis_url: str, query_id: str) -> bytes | None:
 @pytest.fixture
 def shards(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Started:
     monkeypatch.setattr(started, "SAID_AFTER_S", 0.05)
-    return Started(Jobs(redis_url), lambda: NOW_MS)
+    jobs = Jobs(redis_url, clock=lambda: NOW_MS)
+    for query_id in ("q1", "short", "long", "a1", "a2", "b1", "b2"):
+        jobs.create(plan_of(query_id))
+    return Started(jobs, lambda: NOW_MS)
 
 
 def test_of_a_shard_that_runs_for_long_it_is_said_when_it_began(shards: Started, redis_url: str) -> None:

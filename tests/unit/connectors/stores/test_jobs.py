@@ -123,6 +123,15 @@ def test_a_result_removes_the_parts_and_a_late_part_changes_nothing(jobs: Jobs) 
     assert jobs.result("acme", "q1") == b"answer"
 
 
+def test_a_start_that_arrives_after_the_result_leaves_nothing(jobs: Jobs, redis_url: str) -> None:
+    jobs.create(plan_of())
+    jobs.start_part("acme", "q1", "prod", NOW_MS)
+    assert jobs.put_result("acme", "q1", b"answer", JobState.PARTIAL, LEDGER)
+    jobs.start_part("acme", "q1", "prod", NOW_MS)
+    jobs.start_part("acme", "nobody", "prod", NOW_MS)
+    assert connect(redis_url).keys("part:*") == []
+
+
 def test_a_result_needs_a_job(jobs: Jobs) -> None:
     with pytest.raises(QueryNotFound):
         jobs.put_result("acme", "nobody", b"answer", JobState.COMPLETE)
