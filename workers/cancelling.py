@@ -85,10 +85,10 @@ class Cancelling:
         with self._lock:
             self._running.setdefault(query, []).append(cancellation)
             known = query in self._known
-        self._listen()
-        if known:
-            cancellation.cancel()
         try:
+            self._listen()
+            if known:
+                cancellation.cancel()
             yield cancellation
         finally:
             with self._lock:
@@ -129,8 +129,13 @@ class Cancelling:
         with self._lock:
             if self._listening_in == os.getpid():
                 return
+            try:
+                Thread(target=self._keep_hearing, name="cancelling", daemon=True).start()
+            except RuntimeError as exc:
+                # The machine has no thread left. The shard runs all the same, and the next one tries again.
+                _log.warning("not listening for what is cancelled", extra={"why": str(exc)})
+                return
             self._listening_in = os.getpid()
-        Thread(target=self._keep_hearing, name="cancelling", daemon=True).start()
 
     def _keep_hearing(self) -> None:
         answers = True

@@ -50,8 +50,8 @@ class Started:
         shard = _Shard(tenant_id, query_id, cluster, self._clock(), time.monotonic() + SAID_AFTER_S)
         with self._lock:
             self._unsaid[shard] = None
-        self._wake()
         try:
+            self._wake()
             yield
         finally:
             with self._lock:
@@ -65,8 +65,13 @@ class Started:
         with self._lock:
             if self._saying_in == os.getpid():
                 return
+            try:
+                Thread(target=self._keep_saying, name="started", daemon=True).start()
+            except RuntimeError as exc:
+                # The machine has no thread left. The shard runs all the same, and the next one tries again.
+                _log.warning("not said that shards have begun", extra={"why": str(exc)})
+                return
             self._saying_in = os.getpid()
-        Thread(target=self._keep_saying, name="started", daemon=True).start()
 
     def _keep_saying(self) -> None:
         while self._awake.wait():

@@ -7,9 +7,9 @@ it has been told the time nobody waits for Redis again: later looks are a thread
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cached_property
 from threading import Lock, Thread
 from typing import Any
@@ -20,6 +20,7 @@ from federation_core.errors import StoreUnavailable
 #: How long a look at Redis' clock is good for, and how long none is tried after one that failed.
 _LOOK_EVERY_S = 60.0
 _RETRY_AFTER_S = 5.0
+_log = logging.getLogger(__name__)
 
 
 def _own_clock_ms() -> int:
@@ -77,9 +78,11 @@ class SharedClock:
             # Of a thread that a fork has left behind, Python says that it does not live.
             if self._looker is None or not self._looker.is_alive():
                 self._looker = Thread(target=self._look, name="clock", daemon=True)
-                # A process at its end starts no thread, and needs no look.
-                with suppress(RuntimeError):
+                try:
                     self._looker.start()
+                except RuntimeError:
+                    # A process at its end starts no thread, and needs no look; a machine without room has some later.
+                    self._look_at_s = self._monotonic() + _RETRY_AFTER_S
         finally:
             self._lock.release()
 
@@ -88,8 +91,11 @@ class SharedClock:
         try:
             with answering():
                 seconds, micros = self._redis.time()
-        except StoreUnavailable:
+        except Exception as exc:
+            # Whatever it was: a look that stays due would be tried at every call.
             self._look_at_s = self._monotonic() + _RETRY_AFTER_S
+            if not isinstance(exc, StoreUnavailable):
+                _log.exception("Redis' clock could not be read")
             return
         received_s = self._monotonic()
         # Redis looked at its clock somewhere between; in the middle, as far as anyone can tell.

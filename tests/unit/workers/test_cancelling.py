@@ -121,3 +121,29 @@ def test_an_abort_is_said_again_and_never_after_its_block() -> None:
         shard.cancel()
     shard.cancel()
     assert aborted == [1, 1]
+
+
+def test_a_thread_that_cannot_be_started_costs_no_shard_and_is_started_by_the_next(
+    counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    worker = Cancelling(counted, frozenset({"prod"}))
+    with monkeypatch.context() as patched:
+        patched.setattr(cancelling.Thread, "start", refuse)
+        with worker.running("acme", "q1") as mine:
+            assert not mine.cancelled
+    with worker.running("acme", "q2"):
+        assert counted.again.wait(10)
+    worker.stop()
+
+
+def test_a_block_that_could_not_be_entered_is_not_taken_for_running(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Cancelling(CancelledQueries(redis_url), frozenset({"prod"}))
+    monkeypatch.setattr(worker, "_listen", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError), worker.running("acme", "q1"):
+        pass
+    assert not worker._anything_runs()

@@ -59,3 +59,18 @@ def test_a_redis_that_is_away_costs_only_the_saying(monkeypatch: pytest.MonkeyPa
     for _ in range(2):
         with shards.running("acme", "q1", "prod"):
             until(lambda: not shards._awake.is_set())
+
+
+def test_a_thread_that_cannot_be_started_costs_no_shard_and_is_started_by_the_next(
+    shards: Started, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(started.Thread, "start", refuse)
+        with shards.running("acme", "short", "prod"):
+            pass
+    with shards.running("acme", "long", "prod"):
+        until(lambda: said(redis_url, "long"))
+    assert said(redis_url, "short") is None

@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 
+from federation_core.connectors.stores import shared_clock
 from federation_core.connectors.stores.redis import connect
 from federation_core.connectors.stores.shared_clock import SharedClock
 
@@ -86,3 +87,52 @@ def test_without_redis_it_is_the_machines_own_and_redis_is_not_asked_at_every_ca
     asked = len(looks)
     assert [clock() for _ in range(5)] == [42] * 5
     assert len(looks) == asked + 5
+
+
+class Odd:
+    """A Redis whose answer is not the time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def time(self) -> tuple[str]:
+        self.asked += 1
+        return ("noon",)
+
+
+def test_an_answer_that_is_no_time_leaves_the_clock_as_it_was_and_is_not_asked_for_at_every_call(
+    redis_url: str,
+) -> None:
+    now_s, odd = [100.0], Odd()
+    clock = SharedClock(redis_url, own_clock=lambda: 42, monotonic=lambda: now_s[0])
+    clock._redis = odd
+    assert [clock() for _ in range(5)] == [42] * 5
+    assert odd.asked == 1
+    clock = SharedClock(redis_url, monotonic=lambda: now_s[0])
+    first_ms, clock._redis = clock(), odd
+    now_s[0] += 3_600
+    for _ in range(5):
+        assert clock() == first_ms + HOUR_MS
+        assert clock._looker is not None
+        clock._looker.join()
+    assert odd.asked == 2
+
+
+def test_a_thread_that_cannot_be_started_is_not_tried_at_every_call(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s, tried = [100.0], []
+
+    def refuse(*_: object) -> None:
+        tried.append(1)
+        raise RuntimeError("can't start new thread")
+
+    clock = SharedClock(redis_url, monotonic=lambda: now_s[0])
+    first_ms = clock()
+    monkeypatch.setattr(shared_clock.Thread, "start", refuse)
+    now_s[0] += 3_600
+    assert [clock() for _ in range(5)] == [first_ms + HOUR_MS] * 5
+    assert tried == [1]
+    monkeypatch.undo()
+    now_s[0] += 60
+    assert_comes_back(clock, redis_url)
