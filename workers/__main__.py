@@ -18,7 +18,7 @@ from celery.platforms import set_pdeathsig
 from federation_core.connectors.files import load
 from federation_core.errors import FederationError
 from workers.app import MERGE_QUEUES, THREADS_PER_CLUSTER, make_celery
-from workers.fetching import Fetchers
+from workers.fetchers import Fetchers
 from workers.lifecycle import configure_log, install
 
 #: How many shards a worker runs at once, unless it is told otherwise or has very many clusters. A shard holds its
@@ -57,7 +57,7 @@ def _cluster(options: argparse.Namespace) -> int:
         f"cluster-{os.getpid()}",
         queues=[settings.cluster(name).queue for name in clusters],
         pool="threads",
-        concurrency=options.concurrency or each * len(clusters),
+        concurrency=each * len(clusters),
         events=options.events,
     )
 

@@ -16,7 +16,7 @@ from federation_core.config import Settings
 from federation_core.connectors.files import load
 from federation_core.connectors.stores.jobs_keys import QUEUE_TTL_MS
 from federation_core.errors import InvalidConfig
-from workers.fetching import Fetchers
+from workers.fetchers import Fetchers
 from workers.outbox import OutboxCelery
 
 Role = Literal["web", "cluster", "merge", "beat"]

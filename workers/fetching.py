@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import closing
-from threading import Condition, Event, Thread
+from threading import Condition, Thread
 from typing import Any
 
-from federation_core.connectors.stores.leases import LeasedQueue, Moves
+from federation_core.connectors.stores.leases import LeasedQueue
+from federation_core.connectors.stores.moves import Moves
 from federation_core.errors import StoreUnavailable
 
-#: How often the leases in Redis are compared with what this process has.
-LOOK_EVERY_S = 5.0
 #: How long until a lost connection is opened again.
 _AGAIN_S = 0.5
 #: How many messages that are dealt with are remembered; far more than can come again before a look.
@@ -42,12 +40,15 @@ class Fetcher:
         self._arrived: deque[tuple[str, Message]] = deque()
         #: Tag → the message as it is leased, of those that have been taken and are not dealt with.
         self._held: dict[str, bytes] = {}
-        self._done: OrderedDict[str, None] = OrderedDict()
+        #: Tag → how often a connection had been lost by then, of those that are dealt with.
+        self._done: OrderedDict[str, int] = OrderedDict()
+        self._losses = 0
         #: Leased to us at the last look and not here: on its way, or lost with a connection.
         self._missing: set[str] = set()
         self._moves: Moves | None = None
+        self._server = ""
         #: Counts the starts and stops: a thread of an earlier one ends as soon as it looks up.
-        self._run = 0
+        self._generation = 0
         self._running = False
         self._on_arrival: Callable[[], None] = _nothing
         self._changed = Condition()
@@ -57,23 +58,33 @@ class Fetcher:
         """The name of the queue."""
         return self._leased.name
 
+    @property
+    def cluster(self) -> str:
+        """The cluster whose queue it is."""
+        return self._leased.cluster
+
+    @property
+    def fetching(self) -> bool:
+        """Whether messages are being fetched now."""
+        return self._moves is not None
+
     def start(self, on_arrival: Callable[[], None]) -> None:
         """Begin to fetch; `on_arrival` is called by the fetching thread whenever there is something to `take`."""
         self.stop()
         with self._changed:
             self._on_arrival = on_arrival
             self._running = True
-            run = self._run
-        Thread(target=self._fetch, args=(run,), name=f"fetching {self.queue}", daemon=True).start()
+            generation = self._generation
+        Thread(target=self._fetch, args=(generation,), name=f"fetching {self.queue}", daemon=True).start()
 
     def stop(self) -> None:
         """End fetching. What has been taken is still ours to deal with; what has not been is fetched again later."""
         with self._changed:
-            self._run += 1
+            self._generation += 1
             self._running = False
             self._on_arrival = _nothing
             self._wake()
-            self._moves = None
+            self._lose()
             for tag, _ in self._arrived:
                 self._held.pop(tag, None)
             self._arrived.clear()
@@ -138,41 +149,54 @@ class Fetcher:
         self.look()
         self._leased.put_back(self._leased.leased())
 
-    def _fetch(self, run: int) -> None:
-        answers = True
-        while run == self._run:
+    def _fetch(self, generation: int) -> None:
+        said = ""
+        while generation == self._generation:
             try:
                 with closing(self._leased.open()) as moves:
-                    self._begin(run, moves)
-                    answers = True
-                    while run == self._run:
+                    self._begin(generation, moves)
+                    said = ""
+                    while generation == self._generation:
                         if (missing := self._room - len(self._held) - moves.asked) > 0:
                             moves.ask(missing)
                         if moves.wait():
-                            self._receive(run, moves.next())
-            except Exception as exc:
-                if not isinstance(exc, StoreUnavailable):
-                    _log.exception("no task can be fetched")
-                elif answers and run == self._run:
-                    _log.warning("no task can be fetched", extra={"queue": self.queue, "why": exc.message})
-                answers = False
+                            self._receive(generation, moves.next())
+            except StoreUnavailable as exc:
+                if generation == self._generation and said != exc.message:
+                    said = exc.message
+                    _log.warning("no task can be fetched", extra={"queue": self.queue, "why": said})
+            except Exception:
+                _log.exception("no task can be fetched")
             with self._changed:
-                self._changed.wait_for(lambda: run != self._run, _AGAIN_S)
+                if generation == self._generation:
+                    self._lose()
+                self._changed.wait_for(lambda: generation != self._generation, _AGAIN_S)
 
-    def _begin(self, run: int, moves: Moves) -> None:
+    def _begin(self, generation: int, moves: Moves) -> None:
         # What an earlier connection was given and we have not heard of is leased to us, and comes by no other way.
         found = self._leased.leased()
         with self._changed:
-            if run == self._run:
-                self._moves = moves
-                for message in reversed(found):
-                    self._arrive(message)
-
-    def _receive(self, run: int, message: bytes | None) -> None:
-        with self._changed:
-            # A message for a run that is over stays leased, and comes with the next one.
-            if message is not None and run == self._run:
+            if generation != self._generation:
+                return
+            if moves.server != self._server:
+                # A server that was started again may have forgotten the parts of what was done before it ended.
+                self._server = moves.server
+                for tag in [tag for tag, losses in self._done.items() if losses < self._losses]:
+                    del self._done[tag]
+            self._moves = moves
+            for message in reversed(found):
                 self._arrive(message)
+
+    def _receive(self, generation: int, message: bytes | None) -> None:
+        with self._changed:
+            # A message for a generation that is over stays leased, and comes with the next one.
+            if message is not None and generation == self._generation:
+                self._arrive(message)
+
+    def _lose(self) -> None:
+        if self._moves is not None:
+            self._moves = None
+            self._losses += 1
 
     def _wake(self) -> None:
         if self._moves is not None:
@@ -190,60 +214,9 @@ class Fetcher:
             self._on_arrival()
 
     def _remember(self, tag: str) -> None:
-        self._done[tag] = None
+        self._done[tag] = self._losses
         while len(self._done) > _REMEMBER:
             self._done.popitem(last=False)
-
-
-class Fetchers:
-    """All queues that this process fetches from, under one owner, and the thread that looks at their leases."""
-
-    def __init__(self, fetchers: Iterable[Fetcher] = (), owner: str = "") -> None:
-        #: Who holds the leases of this process: nobody before it or beside it has the same.
-        self.owner = owner
-        self._fetchers = {fetcher.queue: fetcher for fetcher in fetchers}
-        self._stopping = Event()
-        self._looking = False
-
-    @classmethod
-    def for_clusters(cls, url: str, room: Mapping[str, int]) -> Fetchers:
-        """Make the fetchers of some clusters' queues; `room` says how many messages of each may be here at once."""
-        owner = secrets.token_hex(4)
-        return cls((Fetcher(LeasedQueue(url, cluster, owner), many) for cluster, many in room.items()), owner)
-
-    def of_queue(self, queue: str) -> Fetcher | None:
-        """Return the fetcher of a queue, if it is one of ours."""
-        return self._fetchers.get(queue)
-
-    def holding(self, tag: str) -> Fetcher | None:
-        """Return the fetcher that holds a message, if one does."""
-        return next((fetcher for fetcher in self._fetchers.values() if fetcher.holds(tag)), None)
-
-    def keep_looking(self) -> None:
-        """Start the thread that looks at the leases, unless it runs."""
-        if not self._looking:
-            self._looking = True
-            Thread(target=self._keep_looking, name="leases", daemon=True).start()
-
-    def give_back(self) -> None:
-        """Give back what is not dealt with, when this process ends; what cannot be is put back by the reaper."""
-        self._stopping.set()
-        for fetcher in self._fetchers.values():
-            try:
-                fetcher.give_back()
-            except StoreUnavailable as exc:
-                _log.warning("tasks stay leased", extra={"queue": fetcher.queue, "why": exc.message})
-
-    def _keep_looking(self) -> None:
-        while not self._stopping.wait(LOOK_EVERY_S):
-            for fetcher in self._fetchers.values():
-                try:
-                    fetcher.look()
-                except StoreUnavailable:
-                    # The fetching thread has said so, or will.
-                    continue
-                except Exception:
-                    _log.exception("the leases could not be looked at")
 
 
 def tag_of(envelope: Message | None) -> str | None:

@@ -1,7 +1,8 @@
-"""The sign of life of a worker process: a thread that says every second which clusters it serves.
+"""The sign of life of a worker process: a thread that says every second which clusters it serves and what it holds.
 
-Rule: it beats while the process can take tasks, stops saying so when the process is told to end, and a Redis that
-does not answer costs a beat and a log line, never the process.
+Rule: it says that a cluster is served while its tasks are fetched, and no longer when the process is told to end; and
+that the leases are held until the process has ended. A Redis that does not answer costs a beat and a log line, never
+the process.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event, Thread
+from time import sleep
 
 from federation_core.connectors.stores.jobs_beats import Heartbeats
 from federation_core.errors import StoreUnavailable
+from workers.fetchers import Fetchers
 
 BEAT_EVERY_S = 1.0
+#: The next beat while a cluster's tasks are not fetched yet.
+_SOON_S = 0.2
 _log = logging.getLogger(__name__)
 
 
@@ -28,11 +33,13 @@ def worker_name(owner: str) -> str:
 
 
 class Heart:
-    """Beats for some clusters between `start` and `stop`; `owner` is who holds the process's leases."""
+    """Beats for some clusters between `start` and `stop`, and holds the leases of the process's fetchers after it."""
 
-    def __init__(self, beats: Heartbeats, clusters: tuple[str, ...], owner: str, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, beats: Heartbeats, clusters: tuple[str, ...], fetchers: Fetchers, clock: Callable[[], int]
+    ) -> None:
         self._beats = beats
-        self._owner = owner
+        self._fetchers = fetchers
         self._clusters = clusters
         self._clock = clock
         self._stopping = Event()
@@ -49,14 +56,26 @@ class Heart:
         self._stopping.set()
 
     def _beat(self) -> None:
-        name = worker_name(self._owner)
+        name = worker_name(self._fetchers.owner)
         while not self._stopping.is_set():
-            self._send(name)
-            self._stopping.wait(BEAT_EVERY_S)
-        self._send(name, alive_ms=0)
+            served = [cluster for cluster in self._clusters if not self._fetchers.misses(cluster)]
+            beaten = self._send(served, name)
+            self._stopping.wait(BEAT_EVERY_S if not beaten or len(served) == len(self._clusters) else _SOON_S)
+        while not self._send(self._clusters, name, alive_ms=0):
+            sleep(BEAT_EVERY_S)
+        while True:
+            sleep(BEAT_EVERY_S)
+            self._send((), name)
 
-    def _send(self, name: str, **more: int) -> None:
+    def _send(self, served: Sequence[str], name: str, **more: int) -> bool:
+        """Say what is served and what is held; return whether Redis has heard it."""
         try:
-            self._beats.beat(self._clusters, name, self._clock(), **more)
+            self._beats.beat(served, name, self._clock(), **more)
+            self._fetchers.hold()
         except StoreUnavailable as exc:
             _log.warning("no heartbeat could be sent", extra={"why": exc.message})
+        except Exception:
+            _log.exception("no heartbeat could be sent")
+        else:
+            return True
+        return False

@@ -10,12 +10,14 @@ import gc
 import logging
 import os
 import warnings
-from threading import Thread
+from threading import Event, Thread
 from time import sleep
 from typing import Any
 
 from celery import Celery, signals
 from celery.beat import EmbeddedService
+from celery.bootsteps import StartStopStep
+from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from federation_core.config import Settings
@@ -24,7 +26,7 @@ from federation_core.connectors.stores.jobs_beats import Heartbeats
 from federation_core.signals import kinds
 from federation_core.structured_logging import configure
 from workers.app import SCHEDULER
-from workers.fetching import Fetchers
+from workers.fetchers import Fetchers
 from workers.heartbeat import Heart
 
 #: How long a task that is running may still take once the worker is told to end.
@@ -50,7 +52,8 @@ def install(
     application. `with_beat` runs the schedule on a thread of this worker, for a machine that holds everything.
     """
     fetchers = fetchers or Fetchers()
-    heart = Heart(Heartbeats(settings.redis_url), clusters, fetchers.owner, wall_clock_ms) if clusters else None
+    heart = Heart(Heartbeats(settings.redis_url), clusters, fetchers, wall_clock_ms) if clusters else None
+    ending = Event()
     # Messages are JSON only, so none of them runs anything; and what Celery 6 will do is not news to an operator.
     for category in (SecurityWarning, CPendingDeprecationWarning):
         warnings.filterwarnings("ignore", category=category)
@@ -59,8 +62,10 @@ def install(
         # A receiver of this signal also keeps Celery from installing its own handlers.
         configure_log("worker" if clusters else "merge", settings.log_level)
 
-    def on_worker_init(**_: Any) -> None:
+    def on_worker_init(sender: Any, **_: Any) -> None:
         _load_before_fork()
+        if issubclass(sender.pool_cls, PreforkPool):
+            fetchers.leave_to_celery()
 
     def on_worker_ready(**_: Any) -> None:
         _log.info("ready", extra={"queues": sorted(app.amqp.queues.consume_from)})
@@ -70,13 +75,25 @@ def install(
             Thread(target=_run_beat, args=(app,), name="beat", daemon=True).start()
 
     def on_worker_shutting_down(**_: Any) -> None:
+        if ending.is_set():
+            return
+        ending.set()
         if heart is not None:
             heart.stop()
         Thread(target=_end_soon, args=(fetchers,), name="end", daemon=True).start()
 
+    class Closing(StartStopStep):  # type: ignore[misc]
+        """Hears of every end; of one by remote control Celery sends no signal."""
+
+        requires = ("celery.worker.components:Pool",)
+
+        def close(self, _: Any) -> None:
+            on_worker_shutting_down()
+
     def on_worker_shutdown(**_: Any) -> None:
         fetchers.give_back()
 
+    app.steps["worker"].add(Closing)
     signals.setup_logging.connect(on_setup_logging, weak=False)
     signals.worker_init.connect(on_worker_init, weak=False)
     signals.worker_ready.connect(on_worker_ready, weak=False)

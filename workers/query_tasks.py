@@ -58,12 +58,17 @@ def register(app: OutboxCelery, settings: Settings, serving: frozenset[str], *, 
             else:
                 _log.info("settled", extra={"status": result.status, "merge_ms": result.merge_ms})
 
+    def put_back_lost() -> None:
+        if found := lost_leases.put_back(names):
+            _log.warning("tasks of a lost worker were put back", extra={"tasks": found})
+
     @app.task(name=REAP, shared=False)  # type: ignore[untyped-decorator]
     def reap() -> None:
         """Settle the jobs that nobody waits for, and put back the tasks that lost workers had taken."""
-        try:
-            dispatch.reap()
-            if found := lost_leases.put_back(names):
-                _log.warning("tasks of a lost worker were put back", extra={"tasks": found})
-        except FederationError as exc:
-            _log.warning("what is overdue could not be ended", extra={"why": exc.message})
+        for step in (put_back_lost, dispatch.reap):
+            try:
+                step()
+            except FederationError as exc:
+                _log.warning("what is overdue could not be ended", extra={"why": exc.message})
+            except Exception:
+                _log.exception("what is overdue could not be ended")

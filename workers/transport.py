@@ -13,13 +13,16 @@ taking, keeping and acknowledging them never waits for Redis. The private names 
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from queue import Empty
 from typing import Any
 
 from kombu.transport import redis, virtual
 
 from federation_core.connectors.stores.redis import SHORT_HANDSHAKE
-from workers.fetching import Fetcher, Fetchers
+from federation_core.errors import StoreUnavailable
+from workers.fetchers import Fetchers
+from workers.fetching import Fetcher
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +71,9 @@ class QoS(redis.QoS):
                 super().ack(tag)  # type: ignore[no-untyped-call]
             return
         if requeue:
-            fetcher.put_back(tag)
+            # A Redis that does not answer is no reason to end the worker: the message comes again with a look.
+            with suppress(StoreUnavailable):
+                fetcher.put_back(tag)
         else:
             fetcher.done(tag)
         virtual.QoS.ack(self, tag)  # type: ignore[no-untyped-call]

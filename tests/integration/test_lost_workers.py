@@ -13,6 +13,7 @@ from federation_core.connectors.stores.jobs import JobState
 from federation_core.connectors.stores.redis import connect
 from tests.support.stack import CLUSTERS, COUNTS, Stack, children, facts, kill, running, total, verdicts
 from webapp.cli.stack import commands
+from workers.app import make_celery
 
 pytestmark = pytest.mark.heavy
 EVERYTHING = sum(COUNTS.values())
@@ -150,6 +151,32 @@ def test_workers_started_by_celerys_own_command_serve_and_beat(own_stack: Stack)
     result = own_stack.ask(timeout_ms=30_000)
     assert total(result) == COUNTS["stage"] + COUNTS["test"]
     assert verdicts(result)["prod"] == "no_worker"
+
+
+@pytest.mark.parametrize("pool", ["prefork", "solo"])
+def test_a_worker_with_another_pool_answers_after_it_has_lost_its_connections(own_stack: Stack, pool: str) -> None:
+    own_stack.environ["APPSENTRY_CLUSTERS"] = "stage"
+    own_stack.run([sys.executable, "-m", "celery", "-A", "workers.app", "worker", "-P", pool, "-c", "1"])
+    own_stack.environ["APPSENTRY_CLUSTERS"] = ""
+    own_stack.start_merge()
+    own_stack.until(lambda: own_stack.dispatch.served() == {"stage"})
+    for _ in range(5):
+        assert verdicts(own_stack.ask(timeout_ms=30_000, clusters=("stage",)))["stage"] == "ok"
+        connect(own_stack.url).client_kill_filter(_type="pubsub")
+        connect(own_stack.url).client_kill_filter(_type="normal", skipme=True)
+
+
+def test_a_worker_that_is_shut_down_by_remote_control_is_served_no_longer(own_stack: Stack) -> None:
+    own_stack.start_merge()
+    worker = own_stack.start_worker(("stage",))
+    own_stack.break_clusters({"stage": {"hold": True}})
+    own_stack.dispatch.submit(own_stack.plan(clusters=("stage",)))
+    own_stack.until(lambda: bool(connect(own_stack.url).keys("lease:*")))
+    make_celery(own_stack.settings).control.shutdown()
+    own_stack.until(lambda: not own_stack.dispatch.served())
+    assert worker.wait(10) == 0
+    # What it was doing is for another worker to do.
+    assert connect(own_stack.url).llen(STAGE) == 1
 
 
 @pytest.mark.parametrize("role", ["cluster", "merge", "merge with beat", "beat"])

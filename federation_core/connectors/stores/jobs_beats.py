@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import redis
+
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.redis import answering, connect
 from federation_core.times import format_time
@@ -18,24 +20,25 @@ from federation_core.topology.presence import Presence
 
 #: A worker is taken for dead when it has been silent for this long; it beats every second.
 ALIVE_MS = 3_500
+#: When another worker of its cluster beats, one that has been silent for so long has nothing more to tell.
+_FORGET_MS = 60_000
 
 NEVER_SEEN = "no worker of it was seen in the last day"
 _LOST = "its last worker was lost"
 
-#: Note a sign of life by Redis' own clock, keep the worker's lease, and forget workers not heard of for a day.
-#: KEYS: beats and lease of each cluster  ARGV: worker, clock_ms, alive_ms (0: it is leaving), keep_ms, lease_ms
+#: Note a sign of life by Redis' own clock, and forget the workers that this one comes after.
+#: KEYS: beats of each cluster  ARGV: worker, clock_ms, alive_ms (0: it is leaving), keep_ms, forget_ms
 _BEAT = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-for k = 1, #KEYS, 2 do
+for k = 1, #KEYS do
   redis.call('HSET', KEYS[k], ARGV[1], string.format('%.0f', now) .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
   local all = redis.call('HGETALL', KEYS[k])
   for i = 1, #all, 2 do
     local seen = tonumber(string.match(all[i + 1], '^%d+')) or 0
-    if seen < now - tonumber(ARGV[4]) then redis.call('HDEL', KEYS[k], all[i]) end
+    if seen < now - tonumber(ARGV[5]) then redis.call('HDEL', KEYS[k], all[i]) end
   end
   redis.call('PEXPIRE', KEYS[k], ARGV[4])
-  redis.call('PEXPIRE', KEYS[k + 1], ARGV[5])
 end
 return 1
 """
@@ -86,15 +89,12 @@ class Heartbeats:
     def beat(self, clusters: Iterable[str], worker: str, now_ms: int, alive_ms: int = ALIVE_MS) -> None:
         """Note a worker's sign of life for all its clusters in one round trip; `now_ms` is the worker's clock.
 
-        `worker` ends with the owner of its leases (`keys.lease_owner`).
-
         It counts as alive for `alive_ms`; 0 says that it is leaving.
         """
-        names = []
-        for cluster in clusters:
-            names += [keys.beats(cluster), keys.lease(keys.cluster_queue(cluster), keys.lease_owner(worker))]
-        with answering():
-            self._beat(keys=names, args=[worker, now_ms, alive_ms, keys.REMEMBER_MS, keys.QUEUE_TTL_MS])
+        names = [keys.beats(cluster) for cluster in clusters]
+        if names:
+            with answering():
+                self._beat(keys=names, args=[worker, now_ms, alive_ms, keys.REMEMBER_MS, _FORGET_MS])
 
     def latest(self, clusters: Iterable[str], now_ms: int) -> dict[str, WorkerBeat]:
         """Return the latest heartbeat, living or not, of every cluster heard of; `now_ms` is the reader's clock."""
@@ -103,9 +103,14 @@ class Heartbeats:
             pipe.time()
             for name in names:
                 pipe.hgetall(keys.beats(name))
-            (seconds, micros), *found = pipe.execute()
+            # A key that a cluster's worker has spoilt is that cluster's trouble alone.
+            clock, *found = pipe.execute(raise_on_error=False)
+            if isinstance(clock, redis.RedisError):
+                raise clock
+        seconds, micros = clock
         server_ms = seconds * 1000 + micros // 1000
-        beats = {name: _read(name, fields, server_ms, now_ms) for name, fields in zip(names, found, strict=True)}
+        heard = {name: fields for name, fields in zip(names, found, strict=True) if isinstance(fields, dict)}
+        beats = {name: _read(name, fields, server_ms, now_ms) for name, fields in heard.items()}
         return {name: max(some, key=_freshness) for name, some in beats.items() if some}
 
 

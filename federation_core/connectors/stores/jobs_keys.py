@@ -15,6 +15,8 @@ from urllib.parse import quote, unquote
 DEADLINES = "deadlines"
 #: What every cluster may still be asked: a hash of cluster → leaves it may be asked at once, and as of when.
 RATES = "rates"
+#: Since when somebody listens for owners of leases that fall silent: a hash.
+LISTENING = "listening"
 #: The key that signs page cursors.
 SIGNING_KEY = "signing-key"
 #: Parts outlive the longest query (10 minutes) and no more: settling removes them, this is for those it missed.
@@ -108,9 +110,9 @@ def lease(queue: str, owner: str) -> str:
     return f"lease:{queue}:{owner}"
 
 
-def lease_owner(worker: str) -> str:
-    """Read the owner of a worker's leases from the name it beats under, which ends with it."""
-    return worker.rpartition(":")[2]
+def lease_owners(queue: str) -> str:
+    """Who may have leases of a queue: a sorted set of owners by when they were last heard of, by Redis' clock."""
+    return f"owners:{queue}"
 
 
 def running(tenant_id: str) -> str:

@@ -1,32 +1,56 @@
-"""A queue in Redis whose reader moves each message to a list of its own: nothing is lost, and nothing waits for Redis.
+"""What workers have taken from the clusters' queues and not dealt with: a list in Redis for each queue and owner.
 
-Rule: a message is in the queue or in exactly one reader's lease until it is dealt with, and every step between is one
-command of Redis. Many moves are asked for in advance on one connection, so that messages come as fast over a long link
-as over a short one: Redis serves the asked moves one after the other, and a message that arrives is on its way at once.
-A lease is its owner's as long as the owner's heart beats; then `return_lost` puts its messages back.
+Rule: a message is in its queue or in exactly one owner's lease until it is dealt with, and each step between is one
+command of Redis. An owner holds its leases by saying so every second. When one has been silent for a while, by Redis'
+clock and with somebody listening all that time, `LostLeases` puts its messages back: a Redis that was away has heard
+nobody, and that is nobody's silence.
 """
 
 from __future__ import annotations
 
 import json
-import select
-import socket
+import logging
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import redis
 
 from federation_core.connectors.stores import jobs_keys as keys
+from federation_core.connectors.stores.moves import LATE_S, MOVE_WAIT_S, Moves, open_moves
 from federation_core.connectors.stores.redis import WORKER_ANSWER_TIMEOUT_S, answering, connect
 
-#: How long Redis lets an asked move wait for a message; then it says that there is none.
-MOVE_WAIT_S = 5.0
-#: How much longer a reader waits for that before it takes the link for dead.
-_LATE_S = 5.0
-#: How long an owner may be silent before its leases are taken from it.
+#: How long an owner may be silent before its leases are taken from it; it speaks every second.
 LOST_AFTER_MS = 5_000
+#: How long nobody may listen before what was heard is too old to tell who is silent.
+_GAP_MS = 3_000
+_log = logging.getLogger(__name__)
+
+#: Note that an owner is there, by Redis' clock, and keep its leases.
+#: KEYS: for each queue its owners and the lease  ARGV: owner, ttl_ms
+_HOLD = """
+local time = redis.call('TIME')
+local now = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+for k = 1, #KEYS, 2 do
+  redis.call('ZADD', KEYS[k], now, ARGV[1])
+  redis.call('PEXPIRE', KEYS[k], ARGV[2])
+  redis.call('PEXPIRE', KEYS[k + 1], ARGV[2])
+end
+return 1
+"""
+
+#: Note that somebody listens; return since when, without a gap, and the time, both in ms by Redis' clock.
+#: KEYS: listening  ARGV: gap_ms, ttl_ms
+_LISTEN = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local since, last = unpack(redis.call('HMGET', KEYS[1], 'since', 'last'))
+if not last or now - tonumber(last) > tonumber(ARGV[1]) then since = string.format('%d', now) end
+redis.call('HSET', KEYS[1], 'since', since, 'last', string.format('%d', now))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return {tonumber(since), now}
+"""
 
 #: Put a message back into its queue, unless it is no longer leased.
 #: KEYS: lease, queue  ARGV: the message as leased, the message as put back, ttl_ms
@@ -38,124 +62,79 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 1
 """
 
-
-class Moves:
-    """A connection on which messages are moved from a queue to a lease, as many at a time as are asked for.
-
-    It belongs to one thread, since no encrypted connection may be read and written at once; others `wake` that thread.
-    """
-
-    def __init__(self, connection: Any, queue: str, lease: str) -> None:
-        # redis-py does not type its connections, and has no public name for what to wait on.
-        self._connection = connection
-        self._socket: socket.socket = connection._sock
-        self._move: bytes = b"".join(
-            connection.pack_command("BLMOVE", queue, lease, "RIGHT", "LEFT", f"{MOVE_WAIT_S:g}")
-        )
-        self._asked = 0
-        self._woken, self._waker = socket.socketpair()
-        self._woken.setblocking(False)
-        self._waker.setblocking(False)
-
-    @property
-    def asked(self) -> int:
-        """How many moves have been asked for and not been answered."""
-        return self._asked
-
-    def ask(self, moves: int) -> None:
-        """Ask for so many messages to be moved, in one write.
-
-        Raises StoreUnavailable: they could not be asked for, and the connection is of no more use.
-        """
-        with answering():
-            self._connection.send_packed_command([self._move * moves], check_health=False)
-        self._asked += moves
-
-    def wait(self) -> bool:
-        """Wait until an answer has arrived, and return True, or until somebody wakes us, and return False.
-
-        Raises StoreUnavailable: no answer comes, and the connection is of no more use.
-        """
-        with answering():
-            # More may have been read already than one answer.
-            if self._connection.can_read(timeout=0):
-                return True
-            longest_s = MOVE_WAIT_S + _LATE_S if self._asked else None
-            ready, _, _ = select.select([self._socket, self._woken], [], [], longest_s)
-            if not ready:
-                raise redis.TimeoutError("nothing is heard of what was asked for")
-            if self._woken in ready:
-                self._woken.recv(4096)
-            return self._socket in ready
-
-    def next(self) -> bytes | None:
-        """Read the answer to the earliest move that was asked for; return its message, or None for none.
-
-        Raises StoreUnavailable: the connection is of no more use.
-        """
-        with answering():
-            message: bytes | None = self._connection.read_response()
-        self._asked -= 1
-        return message
-
-    def wake(self) -> None:
-        """Have `wait` return; for other threads."""
-        # Full: it is about to wake. Closed: nobody waits any more.
-        with suppress(OSError):
-            self._waker.send(b".")
-
-    def close(self) -> None:
-        """Close the connection; a message that is on its way stays leased."""
-        self._connection.disconnect()
-        self._woken.close()
-        self._waker.close()
+#: Forget a silent owner that has no lease.
+#: KEYS: owners, lease  ARGV: owner, the latest score of a silent one
+_FORGET = """
+local heard = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if heard and tonumber(heard) <= tonumber(ARGV[2]) and redis.call('EXISTS', KEYS[2]) == 0 then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+end
+return 1
+"""
 
 
-class LeasedQueue:
-    """One cluster's queue as one owner reads it. Opens nothing until it is used; safe to use from several threads."""
+class Leases:
+    """The leases of one owner, in all queues it reads. Opens nothing until it is used; thread-safe."""
 
-    def __init__(self, url: str, cluster: str, owner: str) -> None:
-        self.name = keys.cluster_queue(cluster)
-        self._owner = owner
-        self._key = keys.lease(self.name, owner)
+    def __init__(self, url: str, owner: str) -> None:
+        self.owner = owner
         self._url = url
-        #: The last connection's server and its number there.
-        self._earlier: tuple[str, int] | None = None
+
+    def queue(self, cluster: str) -> LeasedQueue:
+        """Return a cluster's queue as this owner reads it."""
+        return LeasedQueue(self._url, cluster, self)
+
+    def hold(self, clusters: Iterable[str]) -> None:
+        """Say that the owner is there and holds what it has taken from the queues of some clusters.
+
+        Raises StoreUnavailable.
+        """
+        names = []
+        for queue in map(keys.cluster_queue, clusters):
+            names += [keys.lease_owners(queue), keys.lease(queue, self.owner)]
+        if names:
+            with answering():
+                self._hold(keys=names, args=[self.owner, keys.QUEUE_TTL_MS])
 
     @cached_property
     def _redis(self) -> Any:
         return connect(self._url, answer_s=WORKER_ANSWER_TIMEOUT_S)
 
     @cached_property
-    def _moving(self) -> Any:
-        return connect(self._url, blocking_s=MOVE_WAIT_S, answer_s=_LATE_S).connection_pool
+    def _hold(self) -> Any:
+        return self._redis.register_script(_HOLD)
 
     @cached_property
     def _put_back(self) -> Any:
         return self._redis.register_script(_PUT_BACK)
+
+
+class LeasedQueue:
+    """One cluster's queue as one owner reads it. Opens nothing until it is used; safe to use from several threads."""
+
+    def __init__(self, url: str, cluster: str, leases: Leases) -> None:
+        self.cluster = cluster
+        self.name = keys.cluster_queue(cluster)
+        self._leases = leases
+        self._lease = keys.lease(self.name, leases.owner)
+        self._url = url
+        self._latest: Moves | None = None
+        self._opening = Lock()
+
+    @cached_property
+    def _moving(self) -> Any:
+        return connect(self._url, blocking_s=MOVE_WAIT_S, answer_s=LATE_S).connection_pool
 
     def open(self) -> Moves:
         """Open a connection to move messages on; an earlier one gets none any more.
 
         Raises StoreUnavailable.
         """
-        with answering():
-            connection = self._moving.make_connection()
-            connection.connect()
-            # A user who may not do this does without: then only Redis' own keep-alive ends a dead connection.
-            with suppress(redis.ResponseError):
-                self._end_earlier(connection)
-        return Moves(connection, self.name, self._key)
-
-    def _end_earlier(self, connection: Any) -> None:
-        """Have Redis end our earlier connection: it may not have noticed that it is dead, and go on to serve it."""
-        earlier, self._earlier = self._earlier, None
-        server = _run_id(_call(connection, "INFO", "server"))
-        if earlier is not None and earlier[0] == server:
-            # Mostly it is gone, which is an error to Redis.
-            with suppress(redis.ResponseError):
-                _call(connection, "CLIENT", "KILL", "ID", earlier[1])
-        self._earlier = server, int(_call(connection, "CLIENT", "ID"))
+        # Before the first move: what is leased by somebody nobody has heard of would never be put back.
+        self._leases.hold([self.cluster])
+        with self._opening:
+            self._latest = open_moves(self._moving, self.name, self._lease, self._latest)
+            return self._latest
 
     def leased(self) -> list[bytes]:
         """Return the messages that are leased to this owner, the newest first.
@@ -163,7 +142,7 @@ class LeasedQueue:
         Raises StoreUnavailable.
         """
         with answering():
-            found: list[bytes] = self._redis.lrange(self._key, 0, -1)
+            found: list[bytes] = self._leases._redis.lrange(self._lease, 0, -1)
         return found
 
     def drop(self, messages: Iterable[bytes]) -> None:
@@ -171,9 +150,9 @@ class LeasedQueue:
 
         Raises StoreUnavailable.
         """
-        with answering(), self._redis.pipeline(transaction=False) as pipe:
+        with answering(), self._leases._redis.pipeline(transaction=False) as pipe:
             for message in messages:
-                pipe.lrem(self._key, 0, message)
+                pipe.lrem(self._lease, 0, message)
             pipe.execute()
 
     def put_back(self, messages: Iterable[bytes], *, lost: bool = False) -> None:
@@ -181,10 +160,11 @@ class LeasedQueue:
 
         Raises StoreUnavailable.
         """
-        with answering(), self._redis.pipeline(transaction=False) as pipe:
+        with answering(), self._leases._redis.pipeline(transaction=False) as pipe:
             for message in messages:
                 again = _marked(message) if lost else message
-                _send_back(pipe, self._put_back, self.name, self._owner, message, again)
+                args = [message, again, keys.QUEUE_TTL_MS]
+                self._leases._put_back(keys=[self._lease, self.name], args=args, client=pipe)
             pipe.execute()
 
 
@@ -199,62 +179,62 @@ class LostLeases:
         return connect(self._url)
 
     @cached_property
+    def _listen(self) -> Any:
+        return self._redis.register_script(_LISTEN)
+
+    @cached_property
     def _put_back(self) -> Any:
         return self._redis.register_script(_PUT_BACK)
 
-    def put_back(self, clusters: Iterable[str]) -> int:
-        """Put back what is leased to owners whose heart is silent; return how many messages that were.
+    @cached_property
+    def _forget(self) -> Any:
+        return self._redis.register_script(_FORGET)
 
-        They are marked as delivered before, since their worker may have been lost by their own doing.
+    def put_back(self, clusters: Iterable[str]) -> int:
+        """Put back what is leased to owners that are silent; return how many messages that were.
+
+        To be called every second: silence counts only while somebody listens. The messages are marked as delivered
+        before, since their worker may have been lost by their own doing.
 
         Raises StoreUnavailable.
         """
         with answering():
-            lost = self._lost(list(clusters))
+            since_ms, now_ms = self._listen(keys=[keys.LISTENING], args=[_GAP_MS, keys.QUEUE_TTL_MS])
+            silent_ms = now_ms - LOST_AFTER_MS
+            if since_ms > silent_ms:
+                return 0
+            owners = self._silent(clusters, silent_ms)
+            leased = self._all([("lrange", keys.lease(queue, owner), 0, -1) for queue, owner in owners])
+            found = 0
             with self._redis.pipeline(transaction=False) as pipe:
-                for queue, owner in lost:
-                    pipe.lrange(keys.lease(queue, owner), 0, -1)
-                found = pipe.execute()
-                for (queue, owner), messages in zip(lost, found, strict=True):
+                for (queue, owner), messages in zip(owners, leased, strict=True):
+                    lease = keys.lease(queue, owner)
                     for message in messages:
-                        _send_back(pipe, self._put_back, queue, owner, message, _marked(message))
-                return sum(pipe.execute())
+                        found += 1
+                        args = [message, _marked(message), keys.QUEUE_TTL_MS]
+                        self._put_back(keys=[lease, queue], args=args, client=pipe)
+                    self._forget(keys=[keys.lease_owners(queue), lease], args=[owner, silent_ms], client=pipe)
+                pipe.execute(raise_on_error=False)
+            return found
 
-    def _lost(self, clusters: list[str]) -> list[tuple[str, str]]:
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.time()
-            for cluster in clusters:
-                pipe.hgetall(keys.beats(cluster))
-            (seconds, micros), *beats = pipe.execute()
-        now_ms = seconds * 1000 + micros // 1000
+    def _silent(self, clusters: Iterable[str], silent_ms: int) -> list[tuple[str, str]]:
+        """Return queue and owner of the leases whose owner was last heard of by then."""
+        queues = [keys.cluster_queue(cluster) for cluster in clusters]
+        found = self._all([("zrangebyscore", keys.lease_owners(queue), 0, silent_ms) for queue in queues])
         return [
-            (keys.cluster_queue(cluster), keys.lease_owner(worker.decode(errors="replace")))
-            for cluster, fields in zip(clusters, beats, strict=True)
-            for worker, beat in fields.items()
-            if now_ms - _seen_ms(beat) > LOST_AFTER_MS
+            (queue, owner.decode(errors="replace")) for queue, some in zip(queues, found, strict=True) for owner in some
         ]
 
-
-def _send_back(pipe: Any, script: Any, queue: str, owner: str, leased: bytes, again: bytes) -> None:
-    script(keys=[keys.lease(queue, owner), queue], args=[leased, again, keys.QUEUE_TTL_MS], client=pipe)
-
-
-def _call(connection: Any, *command: str | int) -> Any:
-    connection.send_command(*command, check_health=False)
-    return connection.read_response()
-
-
-def _run_id(info: bytes) -> str:
-    """Read what names one run of a server: connections are numbered anew in each."""
-    lines = info.decode(errors="replace").splitlines()
-    return next((line for line in lines if line.startswith("run_id:")), "")
-
-
-def _seen_ms(beat: bytes) -> int:
-    try:
-        return int(beat.split()[0])
-    except (ValueError, IndexError):
-        return 0
+    def _all(self, commands: list[tuple[Any, ...]]) -> list[list[bytes]]:
+        """Run commands that each name a cluster's own key; what is wrong with one of these costs the others nothing."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for name, *args in commands:
+                getattr(pipe, name)(*args)
+            answers = pipe.execute(raise_on_error=False)
+        for command, answer in zip(commands, answers, strict=True):
+            if isinstance(answer, redis.RedisError):
+                _log.warning("a key cannot be read", extra={"key": command[1], "error": repr(answer)[:200]})
+        return [[] if isinstance(answer, redis.RedisError) else answer for answer in answers]
 
 
 def _marked(message: bytes) -> bytes:

@@ -3,18 +3,19 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from federation_core.connectors.stores import jobs_keys as keys
-from federation_core.connectors.stores.jobs_beats import Heartbeats
-from federation_core.connectors.stores.leases import LOST_AFTER_MS, LeasedQueue, LostLeases
+from federation_core.connectors.stores import moves
+from federation_core.connectors.stores.leases import LOST_AFTER_MS, Leases, LostLeases
 from federation_core.connectors.stores.redis import EmbeddedRedis, connect
+from federation_core.errors import StoreUnavailable
 from tests.support.redis_server import redis_server, redis_url
 from workers.fetching import Fetcher
-from workers.heartbeat import worker_name
 
 __all__ = ["redis_server", "redis_url"]
 OWNER, QUEUE, LEASE = "0a1b", "cluster.prod", "lease:cluster.prod:0a1b"
@@ -24,7 +25,7 @@ class Worker:
     """Takes what a fetcher brings, as the event loop of a worker does."""
 
     def __init__(self, url: str, room: int, owner: str = OWNER) -> None:
-        self.fetcher = Fetcher(LeasedQueue(url, "prod", owner), room)
+        self.fetcher = Fetcher(Leases(url, owner).queue("prod"), room)
         self.tags: list[str] = []
         self.messages: list[dict[str, Any]] = []
         self.start()
@@ -206,22 +207,115 @@ def test_a_message_that_is_put_back_comes_marked(redis_url: str, workers: Callab
     assert [message["headers"].get("redelivered") for message in worker.messages] == [None, True]
 
 
-def test_the_leases_of_an_owner_whose_heart_is_silent_are_put_back_marked(redis_url: str) -> None:
-    client, beats = connect(redis_url), Heartbeats(redis_url)
-    for owner in ("dead", "beating"):
-        beats.beat(("prod",), worker_name(owner), 0)
+def age(url: str, owner: str, by_ms: int, cluster: str = "prod") -> None:
+    """Have an owner be silent for some time longer."""
+    connect(url).zincrby(keys.lease_owners(keys.cluster_queue(cluster)), -by_ms, owner)
+
+
+def listening_for(url: str, ms: int) -> None:
+    """Have somebody listened for so long, until now."""
+    seconds, micros = connect(url).time()
+    now_ms = seconds * 1000 + micros // 1000
+    connect(url).hset(keys.LISTENING, mapping={"since": now_ms - ms, "last": now_ms})
+
+
+def test_the_leases_of_an_owner_that_is_silent_are_put_back_marked(redis_url: str) -> None:
+    client = connect(redis_url)
+    for owner in ("dead", "speaking"):
+        Leases(redis_url, owner).hold(["prod"])
         client.lpush(keys.lease(QUEUE, owner), message(owner), b"nonsense")
     lost = LostLeases(redis_url)
+    listening_for(redis_url, LOST_AFTER_MS + 100)
     assert lost.put_back(["prod", "stage"]) == 0
-    seconds, _ = client.time()
-    client.hset(keys.beats("prod"), worker_name("dead"), f"{seconds * 1000 - LOST_AFTER_MS - 1} 0 3500")
+    age(redis_url, "dead", LOST_AFTER_MS + 100)
     assert lost.put_back(["prod", "stage"]) == 2
     assert lost.put_back(["prod", "stage"]) == 0
-    assert client.llen(keys.lease(QUEUE, "beating")) == 2
+    assert client.llen(keys.lease(QUEUE, "speaking")) == 2
     back = client.lrange(QUEUE, 0, -1)
     assert back[0] == b"nonsense"
     assert json.loads(back[1])["headers"] == {"id": "dead", "redelivered": True}
     assert 0 < client.pttl(QUEUE) <= keys.QUEUE_TTL_MS
+    # Once nothing is leased to it, a dead owner is forgotten.
+    assert client.zrange(keys.lease_owners(QUEUE), 0, -1) == [b"speaking"]
+
+
+def test_what_nobody_was_there_to_hear_is_nobodys_silence(redis_url: str) -> None:
+    Leases(redis_url, "away").hold(["prod"])
+    connect(redis_url).lpush(keys.lease(QUEUE, "away"), message("1"))
+    lost = LostLeases(redis_url)
+    # Redis was away, and this is the first that is heard of it.
+    age(redis_url, "away", 60_000)
+    assert lost.put_back(["prod"]) == 0
+    listening_for(redis_url, LOST_AFTER_MS - 500)
+    assert lost.put_back(["prod"]) == 0
+    listening_for(redis_url, LOST_AFTER_MS + 500)
+    connect(redis_url).hincrby(keys.LISTENING, "last", -4_000)
+    assert lost.put_back(["prod"]) == 0
+    listening_for(redis_url, LOST_AFTER_MS + 500)
+    assert lost.put_back(["prod"]) == 1
+
+
+def test_a_spoilt_key_of_one_cluster_costs_the_others_nothing(redis_url: str) -> None:
+    client = connect(redis_url)
+    for cluster in ("prod", "stage", "test"):
+        queue = keys.cluster_queue(cluster)
+        Leases(redis_url, "dead").hold([cluster])
+        client.lpush(keys.lease(queue, "dead"), message(cluster))
+        age(redis_url, "dead", LOST_AFTER_MS + 100, cluster)
+    client.set(keys.lease_owners("cluster.stage"), "x")
+    client.set(keys.lease("cluster.test", "dead"), "x")
+    listening_for(redis_url, LOST_AFTER_MS + 100)
+    assert LostLeases(redis_url).put_back(["stage", "test", "prod"]) == 1
+    assert client.llen(QUEUE) == 1
+
+
+def test_an_owner_is_known_before_it_takes_anything(redis_url: str, workers: Callable[..., Worker]) -> None:
+    worker = workers()
+    send(redis_url, "1")
+    until(lambda: worker.tags == ["1"])
+    client = connect(redis_url)
+    assert client.zrange(keys.lease_owners(QUEUE), 0, -1) == [OWNER.encode()]
+    Leases(redis_url, OWNER).hold(["prod"])
+    assert 0 < client.pttl(LEASE) <= keys.QUEUE_TTL_MS
+
+
+def test_fetching_goes_on_after_more_connections_than_a_pool_allows(redis_url: str) -> None:
+    queue = Leases(redis_url, OWNER).queue("prod")
+    for _ in range(150):
+        queue.open().close()
+    clients = connect(redis_url).info("clients")["connected_clients"]
+    assert clients < 50
+
+
+def test_a_link_that_is_silent_is_given_up_however_often_we_are_woken(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moves, "LATE_S", -moves.MOVE_WAIT_S)
+    opened = Leases(redis_url, OWNER).queue("prod").open()
+    with closing(opened):
+        opened.ask(1)
+        opened.wake()
+        assert opened.wait() is False
+        with pytest.raises(StoreUnavailable, match="nothing is heard"):
+            opened.wait()
+
+
+def test_what_a_restarted_server_has_brought_back_is_done_again(tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path / "redis", append_only=False)
+    url = server.start()
+    worker = Worker(url, room=3)
+    try:
+        send(url, "1")
+        until(lambda: worker.tags == ["1"])
+        worker.fetcher.done("1")
+        server.stop()
+        server.start()
+        # It has lost what was done with the message, and the message is in its queue again.
+        send(url, "1")
+        until(lambda: worker.tags == ["1", "1"])
+    finally:
+        worker.fetcher.stop()
+        server.stop()
 
 
 @pytest.mark.heavy
@@ -236,13 +330,13 @@ def test_fetching_goes_on_after_each_restart_of_redis(tmp_path: Path, keeps_data
             send(url, *tags)
             until(lambda tags=tags: worker.tags[-3:] == tags[:3])  # type: ignore[misc]
             server.stop()
-            worker.fetcher.done(tags[0])
             time.sleep(0.2)
             server.start()
-            for tag in tags[1:]:
+            for tag in tags:
                 until(lambda tag=tag: not keeps_data or worker.fetcher.holds(tag))  # type: ignore[misc]
                 worker.fetcher.done(tag)
             until(lambda: connect(url).llen(QUEUE) == 0)
+            worker.fetcher.look()
     finally:
         worker.fetcher.stop()
         server.stop()

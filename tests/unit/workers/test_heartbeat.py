@@ -4,7 +4,10 @@ from time import monotonic, sleep
 import pytest
 
 from federation_core.connectors.stores.jobs_beats import ALIVE_MS, Heartbeats
+from federation_core.connectors.stores.leases import Leases
+from federation_core.connectors.stores.redis import connect
 from workers import heartbeat
+from workers.fetchers import Fetchers
 from workers.heartbeat import Heart, worker_name
 
 NOW_MS = 1_700_000_000_000
@@ -23,7 +26,7 @@ def alive(beats: Heartbeats) -> set[str]:
 
 def test_a_heart_beats_for_its_clusters_until_it_stops(redis_url: str) -> None:
     beats = Heartbeats(redis_url)
-    heart = Heart(beats, ("dev", "prod"), "0a1b", lambda: NOW_MS)
+    heart = Heart(beats, ("dev", "prod"), Fetchers(Leases(redis_url, "0a1b")), lambda: NOW_MS)
     heart.start()
     until(lambda: alive(beats) == {"dev", "prod"})
     assert beats.latest(("prod",), NOW_MS)["prod"].worker == worker_name("0a1b")
@@ -36,10 +39,40 @@ def test_a_heart_beats_for_its_clusters_until_it_stops(redis_url: str) -> None:
 def test_a_heart_goes_on_after_redis_was_away(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "BEAT_EVERY_S", 0.01)
     beats, away = Heartbeats(redis_url), Heartbeats("redis://127.0.0.1:1/0")
-    heart = Heart(away, ("prod",), "0a1b", lambda: NOW_MS)
+    heart = Heart(away, ("prod",), Fetchers(Leases(redis_url, "0a1b")), lambda: NOW_MS)
     heart.start()
     sleep(0.05)
     assert alive(beats) == set()
     heart._beats = beats
     until(lambda: alive(beats) == {"prod"})
     heart.stop()
+
+
+def test_a_cluster_whose_tasks_are_not_fetched_is_not_served_and_its_leases_are_held(redis_url: str) -> None:
+    beats, fetchers = Heartbeats(redis_url), Fetchers(Leases(redis_url, "0a1b"), {"prod": 1})
+    heart = Heart(beats, ("dev", "prod"), fetchers, lambda: NOW_MS)
+    heart.start()
+    until(lambda: alive(beats) == {"dev"})
+    until(lambda: connect(redis_url).zrange("owners:cluster.prod", 0, -1) == [b"0a1b"])
+    fetcher = fetchers.of_queue("cluster.prod")
+    assert fetcher is not None
+    fetcher.start(lambda: None)
+    until(lambda: alive(beats) == {"dev", "prod"})
+    fetcher.stop()
+    heart.stop()
+
+
+def test_workers_that_are_gone_are_forgotten_by_the_beat_of_the_next(redis_url: str) -> None:
+    beats, client = Heartbeats(redis_url), connect(redis_url)
+    seconds, _ = client.time()
+    client.hset("beats:prod", mapping={f"gone:{n}": f"{seconds * 1000 - 61_000} 0 3500" for n in range(500)})
+    client.hset("beats:prod", "just gone", f"{seconds * 1000 - 30_000} 0 3500")
+    beats.beat(("prod",), "next", NOW_MS)
+    assert set(client.hkeys("beats:prod")) == {b"just gone", b"next"}
+
+
+def test_a_spoilt_key_of_one_cluster_hides_no_other(redis_url: str) -> None:
+    beats = Heartbeats(redis_url)
+    beats.beat(("prod",), "w", NOW_MS)
+    connect(redis_url).set("beats:dev", "x")
+    assert alive(beats) == {"prod"}
