@@ -10,8 +10,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from threading import Lock
-from time import sleep
+from threading import Event, Lock
 
 from federation_core import connectors, federate
 from federation_core.cancellation import Cancellation
@@ -42,8 +41,9 @@ from workers.turns import Turns
 
 #: How long after its deadline a shard that does not end keeps its second delivery waiting.
 _AFTER_DEADLINE_S = 1.0
-#: How long until a part that Redis has not taken is offered again.
+#: How long until a part that Redis has not taken is offered again; twice as long each time, up to the second.
 _PUT_AGAIN_S = 0.5
+_PUT_AGAIN_AT_MOST_S = 5.0
 #: A shard that begins up to this long after its deadline is still answered, with that.
 _NEAR_MS = 5_000
 _log = logging.getLogger(__name__)
@@ -99,9 +99,9 @@ class ShardRunner:
         try:
             if redelivered and self._lost_too_often(shard):
                 error = Unreachable("its worker was lost twice while answering", cluster=shard.cluster_name)
-                self._write(shard, _failed(shard, error))
+                self._run(shard, lambda _: _failed(shard, error))
             elif self._clock() < shard.deadline_ms + _NEAR_MS:
-                self._run(shard)
+                self._run(shard, lambda cancellation: self._answer_in_turn(shard, cancellation))
             else:
                 # The query has ended; a part would only rest until it expires.
                 _log.info("a shard was dropped: it began long after its deadline")
@@ -115,17 +115,15 @@ class ShardRunner:
             return False
         return begun >= LOST_TOO_OFTEN
 
-    def _run(self, shard: Shard) -> None:
+    def _run(self, shard: Shard, answer: Callable[[Cancellation], Partial]) -> None:
         with self.cancelling.running(shard.scope.tenant_id, shard.query_id) as cancellation:
             if cancellation.cancelled:
                 _log.debug("a shard of a cancelled query is dropped")
                 return
-            partial = self._answer_in_turn(shard, cancellation)
-            if cancellation.cancelled:
+            partial = answer(cancellation)
+            if cancellation.cancelled or not self._write(shard, partial, cancellation):
                 # The job has its result; a part would only rest until it expires.
                 _log.info("a shard was stopped: its query is cancelled", extra={"elapsed_ms": partial.elapsed_ms})
-                return
-        self._write(shard, partial)
 
     def _answer_in_turn(self, shard: Shard, cancellation: Cancellation) -> Partial:
         cluster = shard.cluster_name
@@ -138,7 +136,8 @@ class ShardRunner:
             with self._started.running(shard.scope.tenant_id, shard.query_id, cluster):
                 return self._answer(shard, cancellation)
 
-    def _write(self, shard: Shard, partial: Partial) -> None:
+    def _write(self, shard: Shard, partial: Partial, cancellation: Cancellation) -> bool:
+        """Write a shard's part; return False where it was cancelled before that could be done."""
         try:
             data = self._encode(shard, partial)
         except TooLarge as exc:
@@ -151,29 +150,37 @@ class ShardRunner:
             data = self._encode(shard, partial)
         row = partial.verdict()
         row = replace(row, stats=replace(row.stats, bytes=len(data)))
-        self._put(shard, data, row)
+        if not self._put(shard, data, row, cancellation):
+            return False
         if isinstance(partial.error, InternalError):
             _log.error("a shard failed", exc_info=partial.error)
         # The ledger holds every row; the log needs those that somebody will ask about.
         level = logging.DEBUG if row.verdict is Verdict.OK else logging.INFO
         facts = {"verdict": row.verdict.value, "reason": row.reason, "elapsed_ms": row.elapsed_ms, "bytes": len(data)}
         _log.log(level, "shard", extra=facts)
+        return True
 
-    def _put(self, shard: Shard, data: bytes, row: ClusterVerdict) -> None:
+    def _put(self, shard: Shard, data: bytes, row: ClusterVerdict, cancellation: Cancellation) -> bool:
         """Write a part, again and again while Redis does not answer and the query may still be waiting for it.
 
-        Raises StoreUnavailable: it could not be written by then.
+        Returns False where the query was cancelled meanwhile. Raises StoreUnavailable: it could not be written by then.
         """
-        while True:
+        pause_s = _PUT_AGAIN_S
+        while not cancellation.cancelled:
             try:
                 self._jobs.put_part(
                     shard.scope.tenant_id, shard.query_id, shard.cluster_name, data, row, owner=self._owner
                 )
-                return
+                return True
             except StoreUnavailable:
-                if self._clock() + _PUT_AGAIN_S * 1000 >= shard.deadline_ms:
+                # The last offer is made while there is still time for it to be taken.
+                left_s = Deadline(shard.deadline_ms).remaining_s(self._clock()) - _PUT_AGAIN_S
+                if left_s <= 0:
                     raise
-            sleep(_PUT_AGAIN_S)
+            _pause(min(pause_s, left_s), cancellation)
+            # All the parts that could not be written are offered to a Redis that comes back: not all at once.
+            pause_s = min(2 * pause_s, _PUT_AGAIN_AT_MOST_S)
+        return False
 
     def _answer(self, shard: Shard, cancellation: Cancellation) -> Partial:
         try:
@@ -204,6 +211,15 @@ class ShardRunner:
 
     def _encode(self, shard: Shard, partial: Partial) -> bytes:
         return seal(encode_partial(partial, kind_named(shard.signal).encode), self._settings.max_result_bytes)
+
+
+def _pause(longest_s: float, cancellation: Cancellation) -> None:
+    """Wait for so long, or until the work is cancelled."""
+    woken = Event()
+    with cancellation.aborting(woken.set):
+        # Looked at once more: an abort reaches only what is noted before it.
+        if not cancellation.cancelled:
+            woken.wait(longest_s)
 
 
 def _failed(shard: Shard, error: FederationError) -> Partial:

@@ -1,24 +1,26 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from threading import Barrier, Event, Thread
+from threading import Barrier, Event, Semaphore, Thread
 from typing import Any
 
 import pytest
 
 from federation_core import connectors
+from federation_core.cancellation import Cancellation
 from federation_core.config import Backend, Cluster, RateLimit, Settings
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.jobs import Jobs
 from federation_core.connectors.stores.redis import connect
 from federation_core.connectors.stores.sealed import unseal
-from federation_core.errors import Rejected, TooLarge, WireVersionMismatch
+from federation_core.errors import Rejected, StoreUnavailable, TooLarge, WireVersionMismatch
 from federation_core.labels import Labels
 from federation_core.outcome import Partial
 from federation_core.signals.metrics import KIND
 from federation_core.wire import decode_partial
 from tests.support.plans import NOW_MS, plan_of
 from tests.support.sample_store import MemoryConnector
+from workers import shard_runner
 from workers.shard_runner import ShardRunner
 
 SETTINGS = Settings(
@@ -153,6 +155,47 @@ def test_a_failed_opening_is_tried_again(runner: ShardRunner, jobs: Jobs, open_c
 def test_a_store_that_is_away_does_not_raise(open_connector: Any) -> None:
     runner = ShardRunner(SETTINGS, frozenset({"prod"}), Jobs("redis://127.0.0.1:1/0"), lambda: NOW_MS)
     assert runner.run(message("prod", deadline_ms=NOW_MS + 400)) == "prod"
+
+
+class Refusing(Jobs):
+    """Takes no part, as a Redis that is full or far behind."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.offered = Semaphore(0)
+
+    def put_part(self, *_: Any, **__: Any) -> bool:
+        self.offered.release()
+        raise StoreUnavailable("Redis refuses")
+
+
+def test_a_part_that_is_not_taken_is_offered_less_and_less_often_until_the_deadline(
+    redis_url: str, open_connector: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ms, pauses = [NOW_MS], []
+
+    def pause(longest_s: float, cancellation: Cancellation) -> None:
+        pauses.append(longest_s)
+        now_ms[0] += round(longest_s * 1000)
+
+    monkeypatch.setattr(shard_runner, "_pause", pause)
+    runner = ShardRunner(SETTINGS, frozenset({"prod"}), Refusing(redis_url), lambda: now_ms[0])
+    runner.run(message("prod", deadline_ms=NOW_MS + 20_000))
+    assert pauses == [0.5, 1, 2, 4, 5, 5, 2]
+
+
+def test_a_part_of_a_query_that_is_cancelled_meanwhile_is_offered_no_more(redis_url: str, open_connector: Any) -> None:
+    jobs = Refusing(redis_url)
+    runner = ShardRunner(SETTINGS, frozenset({"prod"}), jobs, lambda: NOW_MS)
+    running = Thread(target=runner.run, args=(message("prod", deadline_ms=NOW_MS + 600_000),), daemon=True)
+    running.start()
+    # From here on it pauses for two seconds and more.
+    for _ in range(3):
+        assert jobs.offered.acquire(timeout=10)
+    jobs.cancelled.announce("acme", "q1", ["prod"])
+    running.join(10)
+    assert not running.is_alive()
+    assert not jobs.offered.acquire(blocking=False)
 
 
 def test_a_shard_past_its_deadline_is_not_asked(runner: ShardRunner, jobs: Jobs) -> None:
