@@ -39,7 +39,7 @@ from federation_core.topology.presence import Presence
 from workers.app import AGGREGATE, MERGE_QUEUE, QUERY_CLUSTER, make_celery
 from workers.deliveries import LOST_TOO_OFTEN
 from workers.outbox import OutboxCelery, SentOnce
-from workers.settle import cancel, give_up, read_result, settle
+from workers.settle import cancel, end_unsent, give_up, read_result, settle
 
 #: Writes a job's tasks: the plan, the header tasks' messages, the callback's.
 _Writing = Callable[[Plan, Sequence[Message], Message], None]
@@ -117,7 +117,8 @@ class Dispatch:
     def share(self, plan: Plan) -> Plan:
         """Submit a plan, or join the job that is executing the same question; return the plan that is executed.
 
-        The plan's own job is there either way; its progress and its result are those of the executed one.
+        The plan's own job is there either way; its progress and its result are those of the executed one. Where the
+        tasks could not be sent the job has failed, for those too who have joined it by then.
 
         Raises StoreUnavailable, BrokerUnavailable.
         """
@@ -125,13 +126,17 @@ class Dispatch:
             self.submit(plan)
             return plan
         self.jobs.create(plan)
-        leader = self.flights.enter(plan)
-        if leader != plan.query_id:
-            # Nothing is sent for a job that follows another one.
-            self._release(plan)
-            return self.jobs.job(plan.query.tenant_id, leader).plan
-        self._send(plan, self.jobs.send)
-        return plan
+        try:
+            leader = self.flights.enter(plan)
+            if leader == plan.query_id:
+                self._send(plan, self.jobs.send)
+                return plan
+        except Exception:
+            self._abandon(plan)
+            raise
+        # Nothing is sent for a job that follows another one.
+        self._release(plan)
+        return self.jobs.job(plan.query.tenant_id, leader).plan
 
     def wait(self, plan: Plan, wait_ms: int | None = None) -> Result | None:
         """Return the result of a submitted plan; at the query's deadline settle it with what is there.
@@ -230,6 +235,13 @@ class Dispatch:
         """Give places back; where that fails they end by themselves."""
         with suppress(StoreUnavailable):
             self.admission.release(plan)
+
+    def _abandon(self, plan: Plan) -> None:
+        """Have nobody join or wait for a job that was not sent; where that fails too, it ends at its deadline."""
+        with suppress(StoreUnavailable):
+            self.flights.leave(plan)
+        with suppress(StoreUnavailable, QueryNotFound):
+            end_unsent(self.jobs, plan)
 
     def _send(self, plan: Plan, write: _Writing) -> None:
         """Send the chord: a header task per shard on its cluster's queue, and the callback on `merge`.

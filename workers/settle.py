@@ -15,6 +15,7 @@ from federation_core.connectors.stores.jobs import Jobs, JobState
 from federation_core.connectors.stores.jobs_keys import CLAIM_MS
 from federation_core.connectors.stores.sealed import MAX_BYTES, seal, unseal
 from federation_core.errors import (
+    BrokerUnavailable,
     ClusterError,
     FederationError,
     InternalError,
@@ -88,6 +89,15 @@ def give_up(jobs: Jobs, plan: Plan) -> bool:
     Raises QueryNotFound, StoreUnavailable.
     """
     error = InternalError("its merge worker was lost twice while combining the parts", error_id=plan.query_id)
+    return _end_without_merging(jobs, plan, error, JobState.FAILED)
+
+
+def end_unsent(jobs: Jobs, plan: Plan) -> bool:
+    """End a job whose tasks could not be sent, so that nobody waits for it; return whether this ended it.
+
+    Raises QueryNotFound, StoreUnavailable.
+    """
+    error = BrokerUnavailable("the task queue did not take the query's tasks")
     return _end_without_merging(jobs, plan, error, JobState.FAILED)
 
 

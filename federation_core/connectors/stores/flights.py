@@ -47,6 +47,13 @@ redis.call('ZREM', KEYS[5], ARGV[3])
 return 1
 """
 
+#: Have nobody join any more, unless another leads by now.
+#: KEYS: flight  ARGV: query id
+_LEAVE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
 #: Want the answer no longer.
 #: KEYS: our job, executed job, wanting  ARGV: query id, now_ms
 #: Returns how many still want it, -1 it has ended, -2 there is no such job.
@@ -81,6 +88,10 @@ class Flights:
     @cached_property
     def _follow(self) -> Any:
         return self._redis.register_script(_FOLLOW)
+
+    @cached_property
+    def _leave(self) -> Any:
+        return self._redis.register_script(_LEAVE)
 
     @cached_property
     def _withdraw(self) -> Any:
@@ -119,6 +130,14 @@ class Flights:
                 if followed >= 0:
                     return str(leader) if followed else query_id
         return query_id
+
+    def leave(self, plan: Plan) -> None:
+        """Have nobody join a plan's execution any more; a flight that another leads is left alone.
+
+        Raises StoreUnavailable.
+        """
+        with answering():
+            self._leave(keys=[keys.flight(plan.query.tenant_id, plan.fingerprint)], args=[plan.query_id])
 
     def withdraw(self, tenant_id: str, query_id: str, executed_id: str) -> bool | None:
         """Want the answer no longer; return whether nobody wants it now, None if it is there already.

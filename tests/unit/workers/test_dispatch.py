@@ -88,6 +88,45 @@ def test_a_query_that_the_broker_does_not_take_keeps_no_place(
     assert set(places(redis_url).values()) == {0}
 
 
+def test_who_joined_a_job_that_could_not_be_sent_is_told_at_once_and_nobody_joins_it_any_more(
+    dispatch: Dispatch, redis_url: str
+) -> None:
+    redis: Any = connect(redis_url)
+    # A queue that the broker does not take messages for.
+    redis.set("cluster.dev", "junk")
+    followers: list[str] = []
+    send = dispatch.jobs.send
+
+    def send_late(*what: Any) -> None:
+        followers.append(dispatch.share(planned("q2", clusters=("dev",))).query_id)
+        send(*what)
+
+    dispatch.jobs.send = send_late  # type: ignore[method-assign]
+    leading = planned("q1", clusters=("dev",))
+    with pytest.raises(BrokerUnavailable):
+        dispatch.share(leading)
+    assert followers == ["q1"]
+    for query_id in ("q1", "q2"):
+        assert dispatch.jobs.job("acme", query_id).state.value == "failed"
+    result = dispatch.wait(leading, 0)
+    assert result is not None
+    assert isinstance(result.error, BrokerUnavailable)
+    redis.delete("cluster.dev")
+    dispatch.jobs.send = send  # type: ignore[method-assign]
+    assert dispatch.share(planned("q3", clusters=("dev",))).query_id == "q3"
+
+
+def test_a_job_that_could_not_be_sent_takes_no_flight_from_another(dispatch: Dispatch, redis_url: str) -> None:
+    redis: Any = connect(redis_url)
+    flight = keys.flight("acme", "f")
+    leading = planned("q1", clusters=("dev",))
+    assert dispatch.flights.enter(leading) == "q1"
+    dispatch.flights.leave(planned("q2", clusters=("dev",)))
+    assert redis.get(flight) == b"q1"
+    dispatch.flights.leave(leading)
+    assert redis.get(flight) is None
+
+
 def test_a_connection_that_redis_has_closed_costs_no_query(dispatch: Dispatch, redis_url: str) -> None:
     redis: Any = connect(redis_url)
     for query_id in ("q1", "q2"):
