@@ -36,6 +36,10 @@ RELIED_ON = {
         "kombu.transport.virtual.base:Channel.basic_publish": "hands a message without an exchange to _put",
         "kombu.transport.redis:Channel._put": "pushes dumps(message), and lets the queue expire anew",
     },
+    "workers/reconnecting.py": {
+        "celery.app.base:Celery.amqp_cls": "names the class whose `Connection` every connection of the app is",
+        "celery.worker.consumer.consumer:Consumer.ensure_connected": "calls ensure_connection without intervals",
+    },
     "workers/transport.py": {
         "kombu.transport.redis:QoS.append": "writes a delivered message to Redis and waits; so do ack and reject",
         "kombu.transport.redis:QoS.restore_unacked": "is called when a channel closes, with what is in `_delivered`",

@@ -37,6 +37,8 @@ class Outbox:
 class OutboxCelery(Celery):  # type: ignore[misc]
     """Celery that publishes into an outbox while one is open in the thread, and as always otherwise."""
 
+    amqp_cls = "workers.reconnecting:AMQP"
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._of_thread = _OfThread()

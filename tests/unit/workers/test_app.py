@@ -99,3 +99,17 @@ def test_celerys_own_command_finds_the_application(tmp_path: object) -> None:
         check=True,
     )
     assert "cluster.prod" in done.stdout
+
+
+def test_a_broker_that_was_away_is_looked_for_again_soon() -> None:
+    waits: list[float] = []
+
+    def on_error(_: Exception, interval_s: float) -> None:
+        waits.append(interval_s)
+        if len(waits) == 2:
+            raise KeyboardInterrupt
+
+    connection = make_celery(SETTINGS).connection_for_read()
+    with pytest.raises(KeyboardInterrupt):
+        connection.ensure_connection(on_error)
+    assert max(waits) <= 0.5
