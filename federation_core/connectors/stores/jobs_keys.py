@@ -57,12 +57,17 @@ def claim(tenant_id: str, query_id: str) -> str:
 
 def part(cluster: str, tenant_id: str, query_id: str) -> str:
     """One cluster's part: a hash of when it started, its verdict and its sealed data. Also the id of its task."""
-    return f"part:{_name(cluster)}:{_name(tenant_id)}:{_name(query_id)}"
+    return f"{awaited(cluster)}:{_name(tenant_id)}:{_name(query_id)}"
 
 
 def chord(tenant_id: str, query_id: str) -> str:
     """What a query's parts are joined by: a hash of the parts awaited, and of the callback's queue and message."""
     return f"chord:{_name(tenant_id)}:{_name(query_id)}"
+
+
+def awaited(cluster: str) -> str:
+    """A field of `chord`, there until the cluster's part is; the beginning of the part's own key."""
+    return f"part:{_name(cluster)}"
 
 
 def deliveries(cluster: str, tenant_id: str, query_id: str) -> str:
@@ -102,7 +107,7 @@ def wanting(tenant_id: str, query_id: str) -> str:
 
 def cluster_queue(cluster: str) -> str:
     """The broker's queue of a cluster's shards; a list, as kombu names and fills it."""
-    return f"cluster.{cluster}"
+    return f"cluster.{_name(cluster)}"
 
 
 def lease(queue: str, owner: str) -> str:

@@ -60,7 +60,7 @@ class JobSending:
         ]
         if messages:
             for shard, (_, message) in zip(plan.shards, messages, strict=True):
-                args += (f"part:{shard.cluster_name}", message)
+                args += (keys.awaited(shard.cluster_name), message)
         names = [
             keys.job(tenant_id, query_id),
             keys.jobs_of(tenant_id),

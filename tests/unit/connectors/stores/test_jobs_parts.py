@@ -148,11 +148,19 @@ def test_a_job_that_was_created_is_sent_later(jobs: Jobs, redis: Any) -> None:
     assert [put(jobs, "dev"), put(jobs, "prod")] == [False, True]
 
 
-@pytest.mark.parametrize(("tenant_id", "query_id"), [("a:b", "q1"), ("te%nant", "q:1"), ("Ünal*", "[q]")])
+@pytest.mark.parametrize(
+    ("tenant_id", "query_id", "clusters"),
+    [
+        ("a:b", "q1", ("dev", "prod")),
+        ("te%nant", "q:1", ("dev", "prod")),
+        ("Ünal*", "[q]", ("dev", "prod")),
+        ("acme", "q1", ("d:v", "pr od%")),
+    ],
+)
 def test_names_of_any_spelling_are_joined_and_their_messages_finished(
-    jobs: Jobs, redis: Any, tenant_id: str, query_id: str
+    jobs: Jobs, redis: Any, tenant_id: str, query_id: str, clusters: tuple[str, ...]
 ) -> None:
-    plan = sent(jobs, plan_of(query_id, tenant_id))
+    plan = sent(jobs, plan_of(query_id, tenant_id, clusters))
     leases = [take(redis, shard.cluster_name) for shard in plan.shards]
     assert [put(jobs, shard.cluster_name, query_id, tenant_id, owner=OWNER) for shard in plan.shards] == [False, True]
     assert [redis.llen(lease) for lease in leases] == [0, 0]
