@@ -170,7 +170,7 @@ class Dispatch:
 
         Raises StoreUnavailable, QueryNotFound, QueryExpired.
         """
-        if self.jobs.begun_again(tenant_id, query_id) >= LOST_TOO_OFTEN:
+        if self.jobs.parts.begun_again(tenant_id, query_id) >= LOST_TOO_OFTEN:
             give_up(self.jobs, self.jobs.job(tenant_id, query_id).plan)
         return self.settle(tenant_id, query_id)
 

@@ -52,7 +52,7 @@ def settle(
     ours, plan, stored = jobs.claim(tenant_id, query_id)
     if plan is None:
         plan = jobs.job(tenant_id, query_id).plan
-        jobs.drop_late_parts(tenant_id, query_id, [shard.cluster_name for shard in plan.shards])
+        jobs.parts.drop_late(tenant_id, query_id, [shard.cluster_name for shard in plan.shards])
         return _stored(jobs, tenant_id, query_id, stored)
     if not ours and jobs.wait(tenant_id, query_id, CLAIM_MS / 1000):
         return _stored(jobs, tenant_id, query_id, jobs.result(tenant_id, query_id))
@@ -104,7 +104,7 @@ def end_unsent(jobs: Jobs, plan: Plan) -> bool:
 def _end_without_merging(jobs: Jobs, plan: Plan, error: FederationError, state: JobState) -> bool:
     tenant_id, query_id = plan.query.tenant_id, plan.query_id
     kind = kind_named(plan.query.signal)
-    parts = jobs.parts(tenant_id, query_id, [shard.cluster_name for shard in plan.shards])
+    parts = jobs.parts.read(tenant_id, query_id, [shard.cluster_name for shard in plan.shards])
     partials = {name: _open(plan, kind, name, data) for name, data in parts.items()}
     for shard in plan.shards:
         unheard = Partial(query_id, shard.cluster_name, error=error)
@@ -135,7 +135,7 @@ def _combine(jobs: Jobs, plan: Plan, served: Served, clock: Callable[[], int]) -
     started_ms = clock()
     kind = kind_named(plan.query.signal)
     names = [shard.cluster_name for shard in plan.shards]
-    parts = jobs.parts(plan.query.tenant_id, plan.query_id, names)
+    parts = jobs.parts.read(plan.query.tenant_id, plan.query_id, names)
     partials = {name: _open(plan, kind, name, data) for name, data in parts.items()}
     # Only a silent cluster needs to be told apart: slow, or without a worker.
     living: Collection[str] = served() if len(partials) < len(names) else names

@@ -110,7 +110,7 @@ class ShardRunner:
 
     def _lost_too_often(self, shard: Shard) -> bool:
         try:
-            begun = self._jobs.begun_again(shard.scope.tenant_id, shard.query_id, shard.cluster_name)
+            begun = self._jobs.parts.begun_again(shard.scope.tenant_id, shard.query_id, shard.cluster_name)
         except StoreUnavailable:
             return False
         return begun >= LOST_TOO_OFTEN
@@ -168,7 +168,7 @@ class ShardRunner:
         pause_s = _PUT_AGAIN_S
         while not cancellation.cancelled:
             try:
-                self._jobs.put_part(
+                self._jobs.parts.put(
                     shard.scope.tenant_id, shard.query_id, shard.cluster_name, data, row, owner=self._owner
                 )
                 return True

@@ -79,7 +79,7 @@ class Started:
             time.sleep(self._due_in_s())
             for shard in self._take_due():
                 try:
-                    self._jobs.start_part(shard.tenant_id, shard.query_id, shard.cluster, shard.started_ms)
+                    self._jobs.parts.start(shard.tenant_id, shard.query_id, shard.cluster, shard.started_ms)
                 except StoreUnavailable as exc:
                     _log.debug("not said that a shard has begun", extra={"why": exc.message})
                 except Exception:

@@ -80,7 +80,7 @@ def test_a_worker_of_several_clusters_gives_one_that_hangs_its_own_threads_only(
     redis = connect(own_stack.url)
     # All others' parts are there though forty tasks hang, which is more than the worker has threads.
     jobs = own_stack.dispatch.jobs
-    own_stack.until(lambda: all(len(jobs.parts("acme", plan.query_id, CLUSTERS)) == len(OTHERS) for plan in plans))
+    own_stack.until(lambda: all(len(jobs.parts.read("acme", plan.query_id, CLUSTERS)) == len(OTHERS) for plan in plans))
     assert redis.llen(STAGE) == 40 - at_once
     own_stack.break_clusters({})
     results = [own_stack.dispatch.wait(plan) for plan in plans]

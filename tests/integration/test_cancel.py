@@ -81,7 +81,7 @@ def test_queued_shards_of_a_cancelled_query_are_dropped(one_thread: Stack) -> No
 def test_a_query_cancelled_between_its_parts_and_the_merge_stays_cancelled(own_stack: Stack) -> None:
     own_stack.start_worker()
     plan = submitted(own_stack, timeout_ms=60_000)
-    own_stack.until(lambda: len(own_stack.dispatch.jobs.parts("acme", plan.query_id, CLUSTERS)) == len(CLUSTERS))
+    own_stack.until(lambda: len(own_stack.dispatch.jobs.parts.read("acme", plan.query_id, CLUSTERS)) == len(CLUSTERS))
     own_stack.dispatch.cancel("acme", plan.query_id)
     own_stack.start_merge()
     result = own_stack.dispatch.wait(plan)

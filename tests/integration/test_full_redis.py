@@ -90,7 +90,7 @@ def test_a_job_under_way_ends_when_there_is_room_and_names_who_could_not_answer(
     stack.break_clusters({"stage": {"hold": True}})
     plan = stack.plan(timeout_ms=4_000)
     stack.dispatch.submit(plan)
-    stack.until(lambda: len(stack.dispatch.jobs.parts("acme", plan.query_id, CLUSTERS)) == len(CLUSTERS) - 1)
+    stack.until(lambda: len(stack.dispatch.jobs.parts.read("acme", plan.query_id, CLUSTERS)) == len(CLUSTERS) - 1)
     room.fill(stack)
     stack.break_clusters({})
     with pytest.raises(StoreUnavailable):

@@ -223,7 +223,7 @@ def open_stores(stack: Stack) -> None:
 
 
 def _parts(stack: Stack, query_id: str) -> dict[str, bytes]:
-    return stack.dispatch.jobs.parts("acme", query_id, CLUSTERS)
+    return stack.dispatch.jobs.parts.read("acme", query_id, CLUSTERS)
 
 
 @pytest.mark.parametrize("when", ["before", "during", "after"])
@@ -245,7 +245,7 @@ def test_a_worker_killed_around_its_part_is_told_truthfully(own_stack: Stack, wh
         # Another cluster holds the job open until the worker that has answered is gone.
         own_stack.break_clusters({"prod": {"hold": True}})
         own_stack.dispatch.submit(plan)
-        own_stack.until(lambda: "stage" in jobs.parts("acme", plan.query_id, ("stage",)))
+        own_stack.until(lambda: "stage" in jobs.parts.read("acme", plan.query_id, ("stage",)))
         kill(stage)
         own_stack.break_clusters({})
     result = own_stack.dispatch.wait(plan)

@@ -1,4 +1,4 @@
-"""Jobs in Redis: records, claims, results, waiting; sending is in `jobs_sending`, the clusters' parts in `jobs_parts`.
+"""Jobs in Redis: written and sent, claimed, settled, waited for; the clusters' parts are in `jobs_parts`.
 
 Rule: a result is stored once and never changed; whoever comes second gets the first one's. A job belongs to its
 tenant: asked for by any other it does not exist. Any failure to reach Redis is `StoreUnavailable`.
@@ -7,7 +7,7 @@ tenant: asked for by any other it does not exist. Any failure to reach Redis is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,11 +20,12 @@ from federation_core.connectors.stores.jobs_records import (
     Job,
     JobState,
     Progress,
+    pack_plan,
     pack_rows,
     unpack_plan,
 )
-from federation_core.connectors.stores.jobs_scripts import KEEP, PUT_RESULT
-from federation_core.connectors.stores.jobs_sending import JobSending
+from federation_core.connectors.stores.jobs_scripts import KEEP, PUT_RESULT, SUBMIT
+from federation_core.connectors.stores.jobs_sending import NO_MESSAGE, Message, submission
 from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, answering, connect
 from federation_core.errors import QueryExpired, QueryNotFound
 from federation_core.outcome import ClusterVerdict
@@ -43,7 +44,7 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Jobs(JobSending, JobParts):
+class Jobs:
     """The jobs of all tenants. Opens nothing until it is used; safe to use from several threads and after a fork."""
 
     def __init__(
@@ -58,12 +59,28 @@ class Jobs(JobSending, JobParts):
         self.beats = Heartbeats(url)
         #: What the clusters' workers are told to stop.
         self.cancelled = CancelledQueries(url)
-        super().__init__(url, clock, answer_s)
+        self._url = url
         self._ttl_ms = result_ttl_ms
+        self._clock = clock
+        self._answer_s = answer_s
+
+    @cached_property
+    def parts(self) -> JobParts:
+        """What the clusters have answered."""
+        return JobParts(self._redis)
+
+    # redis-py types an answer as everything it could be under any protocol and decoding, hence Any.
+    @cached_property
+    def _redis(self) -> Any:
+        return connect(self._url, answer_s=self._answer_s)
 
     @cached_property
     def _waiting(self) -> Any:
         return connect(self._url, blocking_s=_WAIT_SLICE_S, answer_s=self._answer_s)
+
+    @cached_property
+    def _submit(self) -> Any:
+        return self._redis.register_script(SUBMIT)
 
     @cached_property
     def _put_result(self) -> Any:
@@ -72,6 +89,28 @@ class Jobs(JobSending, JobParts):
     @cached_property
     def _keep(self) -> Any:
         return self._redis.register_script(KEEP)
+
+    # Writing and sending
+
+    def create(self, plan: Plan) -> None:
+        """Write a new job for a plan, due at the plan's deadline."""
+        self._write(plan, pack_plan(plan), (), NO_MESSAGE)
+
+    def send(self, plan: Plan, messages: Sequence[Message], callback: Message) -> None:
+        """Send the tasks of a job, one for every shard in its order, and keep the callback for after the last part.
+
+        All of it is done or nothing. Sent again, no task is run twice unless the job has ended by then.
+        """
+        self._write(plan, b"", messages, callback)
+
+    def submit(self, plan: Plan, messages: Sequence[Message], callback: Message) -> None:
+        """Write a new job as `create` does and send its tasks as `send` does, in one round trip."""
+        self._write(plan, pack_plan(plan), messages, callback)
+
+    def _write(self, plan: Plan, packed: bytes, messages: Sequence[Message], callback: Message) -> None:
+        names, args = submission(plan, packed, self._ttl_ms, messages, callback)
+        with answering():
+            self._submit(keys=names, args=args)
 
     # The job's record
 
@@ -197,18 +236,6 @@ class Jobs(JobSending, JobParts):
                 if self._waiting.blmove(wake, wake, max(_LEAST_WAIT_S, min(left_s, _WAIT_SLICE_S)), "LEFT", "RIGHT"):
                     return True
             return bool(self._redis.exists(wake))
-
-    # Heartbeats
-
-    def beat(self, cluster: str, worker: str, now_ms: int) -> None:
-        """Note that a worker of a cluster is alive; `now_ms` is its own clock."""
-        self.beats.beat((cluster,), worker, now_ms)
-
-    def alive(self, clusters: Iterable[str], now_ms: int) -> dict[str, WorkerBeat]:
-        """Return the latest heartbeat of every cluster that has a living worker; `now_ms` is the reader's clock."""
-        return {name: beat for name, beat in self.beats.latest(clusters, now_ms).items() if beat.alive}
-
-    # Reading
 
     def _missing(self, tenant_id: str, query_id: str) -> QueryExpired | QueryNotFound:
         with answering():

@@ -6,49 +6,42 @@ the next step of a worker near its cluster never waits for a Redis that is far a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.jobs_records import pack_head
 from federation_core.connectors.stores.jobs_scripts import DROP_LATE_PARTS, PUT_PART, START_PART
-from federation_core.connectors.stores.redis import answering, connect
+from federation_core.connectors.stores.redis import answering
 from federation_core.outcome import ClusterVerdict
 
 
 class JobParts:
-    """The parts of all tenants' jobs. Opens nothing until it is used; thread-safe."""
+    """The parts of all tenants' jobs, in the Redis of a client; thread-safe."""
 
-    def __init__(self, url: str, clock: Callable[[], int], answer_s: float) -> None:
-        self._url = url
-        self._clock = clock
-        self._answer_s = answer_s
-
-    # redis-py types an answer as everything it could be under any protocol and decoding, hence Any.
-    @cached_property
-    def _redis(self) -> Any:
-        return connect(self._url, answer_s=self._answer_s)
+    def __init__(self, redis: Any) -> None:
+        self._redis = redis
 
     @cached_property
-    def _start_part(self) -> Any:
+    def _start(self) -> Any:
         return self._redis.register_script(START_PART)
 
     @cached_property
-    def _put_part(self) -> Any:
+    def _put(self) -> Any:
         return self._redis.register_script(PUT_PART)
 
     @cached_property
-    def _drop_late_parts(self) -> Any:
+    def _drop_late(self) -> Any:
         return self._redis.register_script(DROP_LATE_PARTS)
 
-    def start_part(self, tenant_id: str, query_id: str, cluster: str, started_ms: int) -> None:
+    def start(self, tenant_id: str, query_id: str, cluster: str, started_ms: int) -> None:
         """Note when a cluster's worker has begun, unless the job has ended."""
         names = [keys.part(cluster, tenant_id, query_id), keys.job(tenant_id, query_id)]
         with answering():
-            self._start_part(keys=names, args=[started_ms, keys.PART_TTL_MS])
+            self._start(keys=names, args=[started_ms, keys.PART_TTL_MS])
 
-    def put_part(
+    def put(
         self, tenant_id: str, query_id: str, cluster: str, data: bytes, verdict: ClusterVerdict, owner: str = ""
     ) -> bool:
         """Store a cluster's part and its verdict, give back its place, and send the callback after the last part.
@@ -58,9 +51,9 @@ class JobParts:
         """
         part = keys.part(cluster, tenant_id, query_id)
         with answering():
-            return bool(self._put_part(keys=[part], args=[owner, pack_head(verdict), data]))
+            return bool(self._put(keys=[part], args=[owner, pack_head(verdict), data]))
 
-    def parts(self, tenant_id: str, query_id: str, clusters: Iterable[str]) -> dict[str, bytes]:
+    def read(self, tenant_id: str, query_id: str, clusters: Iterable[str]) -> dict[str, bytes]:
         """Return the data of those clusters that have written their part."""
         names = list(clusters)
         with answering(), self._redis.pipeline(transaction=False) as pipe:
@@ -69,11 +62,11 @@ class JobParts:
             found = pipe.execute()
         return {name: data for name, data in zip(names, found, strict=True) if data is not None}
 
-    def drop_late_parts(self, tenant_id: str, query_id: str, clusters: Iterable[str]) -> int:
+    def drop_late(self, tenant_id: str, query_id: str, clusters: Iterable[str]) -> int:
         """Remove the parts that came after the result and count them in the job; return how many these were."""
         parts = [keys.part(cluster, tenant_id, query_id) for cluster in clusters]
         with answering():
-            return int(self._drop_late_parts(keys=[keys.job(tenant_id, query_id), *parts]))
+            return int(self._drop_late(keys=[keys.job(tenant_id, query_id), *parts]))
 
     def begun_again(self, tenant_id: str, query_id: str, cluster: str = "") -> int:
         """Count that a redelivered task is begun, a cluster's or the merging; return how often that has been."""

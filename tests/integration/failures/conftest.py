@@ -64,7 +64,7 @@ class Federation:
 
     def parts(self, plan: Plan) -> set[str]:
         """Return the clusters that have written their part of a query that has not ended."""
-        return set(self.stack.dispatch.jobs.parts("acme", plan.query_id, CLUSTERS))
+        return set(self.stack.dispatch.jobs.parts.read("acme", plan.query_id, CLUSTERS))
 
 
 @pytest.fixture(scope="package")

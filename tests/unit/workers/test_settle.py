@@ -61,7 +61,7 @@ def plan(jobs: Jobs) -> Plan:
 
 
 def put(jobs: Jobs, cluster: str, data: bytes) -> None:
-    jobs.put_part("acme", "q1", cluster, data, ClusterVerdict(cluster, Verdict.OK))
+    jobs.parts.put("acme", "q1", cluster, data, ClusterVerdict(cluster, Verdict.OK))
 
 
 def put_partial(jobs: Jobs, partial: Partial, cluster: str = "") -> bytes:
@@ -214,16 +214,16 @@ def test_parts_after_the_result_are_counted_and_change_nothing(jobs: Jobs, plan:
     put_partial(jobs, partial_of("dev"))
     assert jobs.job("acme", "q1").late_parts == 1
     assert rows(end(jobs)) == rows(first)
-    assert jobs.parts("acme", "q1", CLUSTERS) == {}
+    assert jobs.parts.read("acme", "q1", CLUSTERS) == {}
     put_partial(jobs, partial_of("dev"))
     assert jobs.job("acme", "q1").late_parts == 2
 
 
 def test_no_part_is_late_while_the_job_is_open(jobs: Jobs, plan: Plan) -> None:
     put_partial(jobs, partial_of("prod"))
-    assert jobs.drop_late_parts("acme", "q1", CLUSTERS) == 0
+    assert jobs.parts.drop_late("acme", "q1", CLUSTERS) == 0
     assert jobs.job("acme", "q1").late_parts == 0
-    assert list(jobs.parts("acme", "q1", CLUSTERS)) == ["prod"]
+    assert list(jobs.parts.read("acme", "q1", CLUSTERS)) == ["prod"]
 
 
 def test_a_result_above_the_cap_becomes_an_error_with_both_sizes(jobs: Jobs, plan: Plan) -> None:

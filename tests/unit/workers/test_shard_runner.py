@@ -11,6 +11,7 @@ from federation_core.cancellation import Cancellation
 from federation_core.config import Backend, Cluster, RateLimit, Settings
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.jobs import Jobs
+from federation_core.connectors.stores.jobs_parts import JobParts
 from federation_core.connectors.stores.redis import connect
 from federation_core.connectors.stores.sealed import unseal
 from federation_core.errors import Rejected, StoreUnavailable, TooLarge, WireVersionMismatch
@@ -57,7 +58,7 @@ def message(cluster: str, **changes: Any) -> str:
 
 
 def part(jobs: Jobs, cluster: str) -> Partial:
-    return decode_partial(unseal(jobs.parts("acme", "q1", (cluster,))[cluster]), KIND.decode)
+    return decode_partial(unseal(jobs.parts.read("acme", "q1", (cluster,))[cluster]), KIND.decode)
 
 
 def lose_part(redis_url: str, cluster: str) -> None:
@@ -73,7 +74,7 @@ def test_a_shard_is_answered_and_its_part_written(runner: ShardRunner, jobs: Job
 
 def test_the_ledger_counts_the_bytes_as_stored(runner: ShardRunner, jobs: Jobs) -> None:
     runner.run(message("prod"))
-    stored = jobs.parts("acme", "q1", ("prod",))["prod"]
+    stored = jobs.parts.read("acme", "q1", ("prod",))["prod"]
     row = next(row for row in jobs.job("acme", "q1").progress if row.cluster == "prod")
     assert (row.state, row.bytes) == ("ok", len(stored))
 
@@ -157,21 +158,22 @@ def test_a_store_that_is_away_does_not_raise(open_connector: Any) -> None:
     assert runner.run(message("prod", deadline_ms=NOW_MS + 400)) == "prod"
 
 
-class Refusing(Jobs):
+class Refusing(JobParts):
     """Takes no part, as a Redis that is full or far behind."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    def __init__(self) -> None:
+        super().__init__(None)
         self.offered = Semaphore(0)
 
-    def put_part(self, *_: Any, **__: Any) -> bool:
+    def put(self, *_: Any, **__: Any) -> bool:
         self.offered.release()
         raise StoreUnavailable("Redis refuses")
 
 
 def test_a_part_that_is_not_taken_is_offered_less_and_less_often_until_the_deadline(
-    redis_url: str, open_connector: Any, monkeypatch: pytest.MonkeyPatch
+    jobs: Jobs, open_connector: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    jobs.parts = Refusing()
     now_ms, pauses = [NOW_MS], []
 
     def pause(longest_s: float, cancellation: Cancellation) -> None:
@@ -179,23 +181,23 @@ def test_a_part_that_is_not_taken_is_offered_less_and_less_often_until_the_deadl
         now_ms[0] += round(longest_s * 1000)
 
     monkeypatch.setattr(shard_runner, "_pause", pause)
-    runner = ShardRunner(SETTINGS, frozenset({"prod"}), Refusing(redis_url), lambda: now_ms[0])
+    runner = ShardRunner(SETTINGS, frozenset({"prod"}), jobs, lambda: now_ms[0])
     runner.run(message("prod", deadline_ms=NOW_MS + 20_000))
     assert pauses == [0.5, 1, 2, 4, 5, 5, 2]
 
 
-def test_a_part_of_a_query_that_is_cancelled_meanwhile_is_offered_no_more(redis_url: str, open_connector: Any) -> None:
-    jobs = Refusing(redis_url)
+def test_a_part_of_a_query_that_is_cancelled_meanwhile_is_offered_no_more(jobs: Jobs, open_connector: Any) -> None:
+    jobs.parts = refusing = Refusing()
     runner = ShardRunner(SETTINGS, frozenset({"prod"}), jobs, lambda: NOW_MS)
     running = Thread(target=runner.run, args=(message("prod", deadline_ms=NOW_MS + 600_000),), daemon=True)
     running.start()
     # From here on it pauses for two seconds and more.
     for _ in range(3):
-        assert jobs.offered.acquire(timeout=10)
+        assert refusing.offered.acquire(timeout=10)
     jobs.cancelled.announce("acme", "q1", ["prod"])
     running.join(10)
     assert not running.is_alive()
-    assert not jobs.offered.acquire(blocking=False)
+    assert not refusing.offered.acquire(blocking=False)
 
 
 def test_a_shard_past_its_deadline_is_not_asked(runner: ShardRunner, jobs: Jobs) -> None:
@@ -285,7 +287,7 @@ def test_a_cluster_is_not_asked_for_more_at_once_than_its_brief_allows(jobs: Job
     runner.run(message("prod", query_id="q2", deadline_ms=NOW_MS + 10))
     go_on.set()
     first.join()
-    row = decode_partial(unseal(jobs.parts("acme", "q2", ("prod",))["prod"]), KIND.decode).verdict()
+    row = decode_partial(unseal(jobs.parts.read("acme", "q2", ("prod",))["prod"]), KIND.decode).verdict()
     assert (row.verdict.value, "as many of its shards" in row.reason, asked) == ("timed_out", True, [1])
     assert part(jobs, "prod").error is None
 

@@ -218,7 +218,7 @@ def test_a_part_gives_back_its_cluster_s_place_and_a_result_all_others(redis_url
     places, jobs = Places(redis_url, cluster("prod"), cluster("dev")), Jobs(redis_url)
     plan, _ = places.ask("q1")
     jobs.create(plan)
-    jobs.put_part("acme", "q1", "prod", b"data", ClusterVerdict("prod", Verdict.OK))
+    jobs.parts.put("acme", "q1", "prod", b"data", ClusterVerdict("prod", Verdict.OK))
     assert (places.in_flight("prod"), places.in_flight("dev")) == (0, 1)
     assert places.redis.zcard(keys.running("acme")) == 1
     rows = [ClusterVerdict(name, Verdict.TIMED_OUT, "late") for name in places.names]

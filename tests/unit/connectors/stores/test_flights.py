@@ -67,7 +67,7 @@ def test_a_flight_is_open_for_half_of_its_time(jobs: Jobs, flights: Flights, red
 def test_a_follower_shows_the_progress_and_the_end_of_what_it_follows(jobs: Jobs, flights: Flights) -> None:
     enter(jobs, flights, "q1")
     enter(jobs, flights, "q2")
-    jobs.put_part("acme", "q1", "prod", b"data", ClusterVerdict("prod", Verdict.OK))
+    jobs.parts.put("acme", "q1", "prod", b"data", ClusterVerdict("prod", Verdict.OK))
     assert {row.cluster: row.state for row in jobs.job("acme", "q2").progress}["prod"] == "ok"
     jobs.put_result("acme", "q1", b"data", JobState.PARTIAL, LEDGER)
     assert jobs.job("acme", "q2").state is JobState.PARTIAL

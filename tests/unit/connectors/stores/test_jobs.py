@@ -41,7 +41,7 @@ def test_a_new_job_is_queued_and_shows_every_cluster_of_its_plan(jobs: Jobs) -> 
 
 def test_a_job_runs_from_the_first_start_of_a_part(jobs: Jobs, now: list[int]) -> None:
     jobs.create(plan_of())
-    jobs.start_part("acme", "q1", "prod", NOW_MS)
+    jobs.parts.start("acme", "q1", "prod", NOW_MS)
     now[0] += 70
     job = jobs.job("acme", "q1")
     assert job.state is JobState.RUNNING
@@ -54,17 +54,17 @@ def test_a_job_runs_from_the_first_start_of_a_part(jobs: Jobs, now: list[int]) -
 
 def test_a_part_shows_its_verdict_and_counts_before_the_job_ends(jobs: Jobs) -> None:
     jobs.create(plan_of())
-    jobs.put_part("acme", "q1", "prod", b"data", OK)
+    jobs.parts.put("acme", "q1", "prod", b"data", OK)
     row = jobs.job("acme", "q1").progress[1]
     assert (row.state, row.elapsed_ms, row.series, row.rows, row.bytes) == ("ok", 12, 3, 40, 9)
 
 
 def test_a_start_that_arrives_after_its_part_takes_nothing_back(jobs: Jobs) -> None:
     jobs.create(plan_of())
-    jobs.put_part("acme", "q1", "prod", b"data", OK)
-    jobs.start_part("acme", "q1", "prod", NOW_MS)
+    jobs.parts.put("acme", "q1", "prod", b"data", OK)
+    jobs.parts.start("acme", "q1", "prod", NOW_MS)
     assert states(jobs.job("acme", "q1"))["prod"] == "ok"
-    assert jobs.parts("acme", "q1", ("prod",)) == {"prod": b"data"}
+    assert jobs.parts.read("acme", "q1", ("prod",)) == {"prod": b"data"}
 
 
 @pytest.mark.parametrize("head", [b"junk", b"{}", b"[]", b'{"cluster": 1}', b"\xff"])
@@ -76,22 +76,22 @@ def test_a_verdict_that_cannot_be_read_shows_as_failed(jobs: Jobs, redis_url: st
 
 def test_a_verdict_never_speaks_for_another_cluster(jobs: Jobs) -> None:
     jobs.create(plan_of())
-    jobs.put_part("acme", "q1", "dev", b"data", OK)
+    jobs.parts.put("acme", "q1", "dev", b"data", OK)
     assert states(jobs.job("acme", "q1")) == {"dev": "ok", "prod": "queued", "stage": "pruned"}
 
 
 def test_parts_are_only_those_that_were_written(jobs: Jobs) -> None:
     jobs.create(plan_of())
-    jobs.start_part("acme", "q1", "dev", NOW_MS)
-    jobs.put_part("acme", "q1", "prod", b"data", OK)
-    assert jobs.parts("acme", "q1", ("dev", "prod", "stage")) == {"prod": b"data"}
+    jobs.parts.start("acme", "q1", "dev", NOW_MS)
+    jobs.parts.put("acme", "q1", "prod", b"data", OK)
+    assert jobs.parts.read("acme", "q1", ("dev", "prod", "stage")) == {"prod": b"data"}
 
 
 def test_the_first_part_stays_and_so_does_its_verdict(jobs: Jobs) -> None:
     jobs.create(plan_of())
-    jobs.put_part("acme", "q1", "prod", b"first", OK)
-    jobs.put_part("acme", "q1", "prod", b"second", ClusterVerdict("prod", Verdict.FAILED, "lost twice"))
-    assert jobs.parts("acme", "q1", ("prod",)) == {"prod": b"first"}
+    jobs.parts.put("acme", "q1", "prod", b"first", OK)
+    jobs.parts.put("acme", "q1", "prod", b"second", ClusterVerdict("prod", Verdict.FAILED, "lost twice"))
+    assert jobs.parts.read("acme", "q1", ("prod",)) == {"prod": b"first"}
     assert states(jobs.job("acme", "q1"))["prod"] == "ok"
 
 
@@ -115,20 +115,20 @@ def test_the_first_result_stays(jobs: Jobs) -> None:
 
 def test_a_result_removes_the_parts_and_a_late_part_changes_nothing(jobs: Jobs) -> None:
     jobs.create(plan_of())
-    jobs.put_part("acme", "q1", "prod", b"data", OK)
+    jobs.parts.put("acme", "q1", "prod", b"data", OK)
     jobs.put_result("acme", "q1", b"answer", JobState.PARTIAL, LEDGER)
-    assert jobs.parts("acme", "q1", ("prod",)) == {}
-    jobs.put_part("acme", "q1", "dev", b"late", OK)
+    assert jobs.parts.read("acme", "q1", ("prod",)) == {}
+    jobs.parts.put("acme", "q1", "dev", b"late", OK)
     assert states(jobs.job("acme", "q1"))["dev"] == "timed_out"
     assert jobs.result("acme", "q1") == b"answer"
 
 
 def test_a_start_that_arrives_after_the_result_leaves_nothing(jobs: Jobs, redis_url: str) -> None:
     jobs.create(plan_of())
-    jobs.start_part("acme", "q1", "prod", NOW_MS)
+    jobs.parts.start("acme", "q1", "prod", NOW_MS)
     assert jobs.put_result("acme", "q1", b"answer", JobState.PARTIAL, LEDGER)
-    jobs.start_part("acme", "q1", "prod", NOW_MS)
-    jobs.start_part("acme", "nobody", "prod", NOW_MS)
+    jobs.parts.start("acme", "q1", "prod", NOW_MS)
+    jobs.parts.start("acme", "nobody", "prod", NOW_MS)
     assert connect(redis_url).keys("part:*") == []
 
 
@@ -244,20 +244,20 @@ def test_every_key_has_a_time_to_live_at_every_stage(jobs: Jobs, redis_url: str)
 
     jobs.create(plan_of())
     jobs.create(plan_of("other"))
-    jobs.start_part("acme", "q1", "dev", NOW_MS)
-    jobs.put_part("acme", "q1", "prod", b"data", OK)
+    jobs.parts.start("acme", "q1", "dev", NOW_MS)
+    jobs.parts.put("acme", "q1", "prod", b"data", OK)
     jobs.claim("acme", "q1")
-    jobs.beat("prod", "w", NOW_MS)
+    jobs.beats.beat(("prod",), "w", NOW_MS)
     assert without_ttl() == []
     jobs.put_result("acme", "q1", b"answer", JobState.COMPLETE, LEDGER)
     jobs.wait("acme", "q1", 1)
-    jobs.start_part("acme", "q1", "dev", NOW_MS)
+    jobs.parts.start("acme", "q1", "dev", NOW_MS)
     assert without_ttl() == []
 
 
 def test_every_key_of_a_job_carries_its_tenant(jobs: Jobs, redis_url: str) -> None:
     jobs.create(plan_of())
-    jobs.put_part("acme", "q1", "prod", b"data", OK)
+    jobs.parts.put("acme", "q1", "prod", b"data", OK)
     jobs.claim("acme", "q1")
     shared = {keys.DEADLINES.encode()}
     assert all(b"acme" in key for key in connect(redis_url).scan_iter() if key not in shared)

@@ -42,7 +42,7 @@ def sent(jobs: Jobs, plan: Plan) -> Plan:
 
 
 def put(jobs: Jobs, cluster: str, query_id: str = "q1", tenant_id: str = "acme", **more: str) -> bool:
-    return jobs.put_part(tenant_id, query_id, cluster, b"data", ClusterVerdict(cluster, Verdict.OK), **more)
+    return jobs.parts.put(tenant_id, query_id, cluster, b"data", ClusterVerdict(cluster, Verdict.OK), **more)
 
 
 def callbacks(redis: Any) -> list[str]:
@@ -117,7 +117,7 @@ def test_parts_of_one_query_join_no_other(jobs: Jobs, redis: Any) -> None:
 
 def test_a_part_whose_chord_is_lost_is_kept(jobs: Jobs, redis: Any) -> None:
     assert not put(jobs, "dev")
-    assert jobs.parts("acme", "q1", ("dev",)) == {"dev": b"data"}
+    assert jobs.parts.read("acme", "q1", ("dev",)) == {"dev": b"data"}
     assert callbacks(redis) == []
 
 
@@ -214,7 +214,7 @@ def test_a_message_is_finished_also_where_its_part_is_there_already(jobs: Jobs, 
 def test_what_is_shown_of_a_part_is_small(jobs: Jobs, redis: Any) -> None:
     stats = Stats(series=1_000, rows=250_000, bytes=20_000)
     row = ClusterVerdict("prod", Verdict.OK, elapsed_ms=1_200, stats=stats, watermark_ms=NOW_MS)
-    jobs.put_part("acme", "q1", "prod", b"data", row)
+    jobs.parts.put("acme", "q1", "prod", b"data", row)
     assert len(redis.hget(keys.part("prod", "acme", "q1"), "head")) < 24
 
 
