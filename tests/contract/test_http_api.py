@@ -172,8 +172,12 @@ class TestSixClusters:
         stack.break_clusters({"dev": {"hold": True}})
         where = six.post("/api/v1/queries", {"signal": "metrics", **SUM}).headers["Location"]
         stack.until(lambda: six.get(where).json["percent"] == 83)
-        states = {row["cluster"]: row["state"] for row in six.get(where).json["progress"]}
-        assert states == {**dict.fromkeys(CLUSTERS, "ok"), "dev": "running"}
+
+        def states() -> dict[str, str]:
+            return {row["cluster"]: row["state"] for row in six.get(where).json["progress"]}
+
+        # That a shard has begun is said once it has run for a moment.
+        stack.until(lambda: states() == {**dict.fromkeys(CLUSTERS, "ok"), "dev": "running"})
         running = six.get(where + "/result", Prefer="wait=1")
         assert (running.status_code, running.headers["Preference-Applied"]) == (202, "wait=1")
         with ThreadPoolExecutor() as pool:
