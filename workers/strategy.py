@@ -37,6 +37,8 @@ class ToThePool:
         if watched or not isinstance(consumer.pool, TaskPool):
             handler: Handler = default(task, app, consumer)
             return handler
+        # Waking the event loop for each message takes longer than all that is done with it there.
+        consumer.connection.transport.from_any_thread = True
         run, apply_async, connection_errors = self._run, consumer.pool.apply_async, consumer.connection_errors
 
         def handle(message: Any, *_: Any) -> None:

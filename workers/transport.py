@@ -155,6 +155,8 @@ class Transport(redis.Transport):
     Channel = Channel
     #: The event loop that messages are delivered on, once there is one.
     loop: Any = None
+    #: Whether what handles messages may be called by any thread; otherwise the loop is woken for each.
+    from_any_thread = False
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Have the loop read the connection, and deliver what is fetched beside it."""
@@ -162,13 +164,13 @@ class Transport(redis.Transport):
         super().register_with_event_loop(connection, loop)  # type: ignore[no-untyped-call]
 
     def deliver_fetched(self, fetcher: Fetcher) -> None:
-        """Start a fetcher and deliver on the event loop what it brings."""
+        """Start a fetcher and deliver what it brings, on the event loop or in the thread that has fetched it."""
 
         def deliver() -> None:
             while (message := fetcher.take()) is not None:
                 self._deliver(message, fetcher.queue)
 
-        fetcher.start(lambda: self.loop.call_soon(deliver))
+        fetcher.start(deliver if self.from_any_thread else lambda: self.loop.call_soon(deliver))
 
     def _deliver(self, message: Any, queue: str) -> None:
         try:
