@@ -24,7 +24,10 @@ def pool() -> Iterator[TaskPool]:
 
 def consumer(pool: Any, *, watched: bool = False) -> SimpleNamespace:
     return SimpleNamespace(
-        pool=pool, connection_errors=(OSError,), event_dispatcher=SimpleNamespace(enabled=watched, send=None)
+        pool=pool,
+        connection=SimpleNamespace(transport=SimpleNamespace(from_any_thread=False)),
+        connection_errors=(OSError,),
+        event_dispatcher=SimpleNamespace(enabled=watched, send=None),
     )
 
 
