@@ -44,6 +44,11 @@ class Fetchers:
         """Who holds the leases of this process; empty where it has none."""
         return self._leases.owner if self._leases is not None else ""
 
+    @property
+    def given_back(self) -> bool:
+        """Whether everything has been given back, or is about to be."""
+        return self._stopping.is_set()
+
     def leave_to_celery(self) -> None:
         """Fetch nothing, for a pool whose waiting tasks Celery forgets when it loses its connection."""
         self._fetchers.clear()

@@ -33,7 +33,7 @@ def worker_name(owner: str) -> str:
 
 
 class Heart:
-    """Beats for some clusters between `start` and `stop`, and holds the leases of the process's fetchers after it."""
+    """Beats for some clusters between `start` and `stop`, and holds what is fetched until it is given back."""
 
     def __init__(
         self, beats: Heartbeats, clusters: tuple[str, ...], fetchers: Fetchers, clock: Callable[[], int]
@@ -43,13 +43,11 @@ class Heart:
         self._clusters = clusters
         self._clock = clock
         self._stopping = Event()
-        self._thread: Thread | None = None
 
     def start(self) -> None:
         """Begin to beat; the first beat is sent at once."""
         self._stopping.clear()
-        self._thread = Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._thread.start()
+        Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
     def stop(self) -> None:
         """Say that the worker is leaving, so that no new query is planned for it. Does not block on Redis."""
@@ -63,7 +61,7 @@ class Heart:
             self._stopping.wait(BEAT_EVERY_S if not beaten or len(served) == len(self._clusters) else _SOON_S)
         while not self._send(self._clusters, name, alive_ms=0):
             sleep(BEAT_EVERY_S)
-        while True:
+        while not self._fetchers.given_back:
             sleep(BEAT_EVERY_S)
             self._send((), name)
 

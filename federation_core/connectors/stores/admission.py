@@ -14,7 +14,8 @@ from typing import Any
 from federation_core.config import Cluster, Settings
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.admission_script import ADMIT, LEND_AFTER_MS
-from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, answering, connect
+from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, answering
+from federation_core.connectors.stores.redis_store import RedisStore, Script
 from federation_core.errors import QuotaExceeded
 from federation_core.outcome import ClusterVerdict
 from federation_core.plan import Plan
@@ -28,22 +29,15 @@ LEASE_MARGIN_MS = 2_000
 _LONGEST_WAIT_S = 5
 
 
-class Admission:
+class Admission(RedisStore):
     """The places of all tenants and clusters. Opens nothing until it is used; thread-safe."""
 
+    _admit = Script(ADMIT)
+
     def __init__(self, settings: Settings, *, answer_s: float = ANSWER_TIMEOUT_S) -> None:
-        self._url = settings.redis_url
+        super().__init__(settings.redis_url, answer_s=answer_s)
         self._clusters = settings.clusters
         self._cap = settings.max_shards_in_flight
-        self._answer_s = answer_s
-
-    @cached_property
-    def _redis(self) -> Any:
-        return connect(self._url, answer_s=self._answer_s)
-
-    @cached_property
-    def _admit(self) -> Any:
-        return self._redis.register_script(ADMIT)
 
     @cached_property
     def _shares(self) -> dict[str, int]:

@@ -8,11 +8,10 @@ nearer than the one he asked for. The work ends early only when nobody is left w
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
-from typing import Any
 
 from federation_core.connectors.stores import jobs_keys as keys
-from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, answering, connect
+from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, answering
+from federation_core.connectors.stores.redis_store import RedisStore, Script
 from federation_core.errors import QueryNotFound
 from federation_core.plan import Plan
 
@@ -66,36 +65,20 @@ return redis.call('SCARD', KEYS[3])
 """
 
 
-class Flights:
+class Flights(RedisStore):
     """The questions in flight of all tenants. Opens nothing until it is used; thread-safe."""
+
+    _enter = Script(_ENTER)
+    _follow = Script(_FOLLOW)
+    _leave = Script(_LEAVE)
+    _withdraw = Script(_WITHDRAW)
 
     def __init__(
         self, url: str, result_ttl_ms: int, clock: Callable[[], int], *, answer_s: float = ANSWER_TIMEOUT_S
     ) -> None:
-        self._url = url
+        super().__init__(url, answer_s=answer_s)
         self._ttl_ms = result_ttl_ms
         self._clock = clock
-        self._answer_s = answer_s
-
-    @cached_property
-    def _redis(self) -> Any:
-        return connect(self._url, answer_s=self._answer_s)
-
-    @cached_property
-    def _enter(self) -> Any:
-        return self._redis.register_script(_ENTER)
-
-    @cached_property
-    def _follow(self) -> Any:
-        return self._redis.register_script(_FOLLOW)
-
-    @cached_property
-    def _leave(self) -> Any:
-        return self._redis.register_script(_LEAVE)
-
-    @cached_property
-    def _withdraw(self) -> Any:
-        return self._redis.register_script(_WITHDRAW)
 
     def enter(self, plan: Plan) -> str:
         """Join the flight of a plan's question; return the id of the job that executes it, the plan's own if it leads.

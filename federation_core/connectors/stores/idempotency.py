@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 from federation_core.connectors.stores import jobs_keys as keys
-from federation_core.connectors.stores.redis import answering, connect
+from federation_core.connectors.stores.redis import answering
+from federation_core.connectors.stores.redis_store import RedisStore, Script
 from federation_core.errors import IdempotencyConflict
 
 #: How long a request may take to be accepted before its key is free again.
@@ -47,23 +46,11 @@ class Taken:
     accepted: bool
 
 
-class IdempotencyKeys:
+class IdempotencyKeys(RedisStore):
     """The idempotency keys of all tenants. Opens nothing until it is used; thread-safe."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    @cached_property
-    def _redis(self) -> Any:
-        return connect(self._url)
-
-    @cached_property
-    def _take(self) -> Any:
-        return self._redis.register_script(_TAKE)
-
-    @cached_property
-    def _end(self) -> Any:
-        return self._redis.register_script(_END)
+    _take = Script(_TAKE)
+    _end = Script(_END)
 
     def take(self, tenant_id: str, route: str, key: str, body: bytes, query_id: str) -> Taken:
         """Take a key for a request whose job will be `query_id`; the caller has it if that id comes back.

@@ -27,6 +27,7 @@ from federation_core.connectors.stores.jobs_records import (
 from federation_core.connectors.stores.jobs_scripts import KEEP, PUT_RESULT, SUBMIT
 from federation_core.connectors.stores.jobs_sending import NO_MESSAGE, Message, submission
 from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, answering, connect
+from federation_core.connectors.stores.redis_store import RedisStore, Script
 from federation_core.errors import QueryExpired, QueryNotFound
 from federation_core.outcome import ClusterVerdict
 from federation_core.plan import Plan
@@ -44,8 +45,12 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Jobs:
+class Jobs(RedisStore):
     """The jobs of all tenants. Opens nothing until it is used; safe to use from several threads and after a fork."""
+
+    _submit = Script(SUBMIT)
+    _put_result = Script(PUT_RESULT)
+    _keep = Script(KEEP)
 
     def __init__(
         self,
@@ -55,40 +60,22 @@ class Jobs:
         *,
         answer_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
+        super().__init__(url, answer_s=answer_s)
         #: The heartbeats of the clusters' workers.
         self.beats = Heartbeats(url)
         #: What the clusters' workers are told to stop.
         self.cancelled = CancelledQueries(url)
-        self._url = url
         self._ttl_ms = result_ttl_ms
         self._clock = clock
-        self._answer_s = answer_s
 
     @cached_property
     def parts(self) -> JobParts:
         """What the clusters have answered."""
         return JobParts(self._redis)
 
-    # redis-py types an answer as everything it could be under any protocol and decoding, hence Any.
-    @cached_property
-    def _redis(self) -> Any:
-        return connect(self._url, answer_s=self._answer_s)
-
     @cached_property
     def _waiting(self) -> Any:
         return connect(self._url, blocking_s=_WAIT_SLICE_S, answer_s=self._answer_s)
-
-    @cached_property
-    def _submit(self) -> Any:
-        return self._redis.register_script(SUBMIT)
-
-    @cached_property
-    def _put_result(self) -> Any:
-        return self._redis.register_script(PUT_RESULT)
-
-    @cached_property
-    def _keep(self) -> Any:
-        return self._redis.register_script(KEEP)
 
     # Writing and sending
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import redis
 
 from federation_core.connectors.stores import jobs_keys as keys
-from federation_core.connectors.stores.redis import answering, connect
+from federation_core.connectors.stores.redis import answering
+from federation_core.connectors.stores.redis_store import RedisStore, Script
 from federation_core.times import format_time
 from federation_core.topology.presence import Presence
 
@@ -72,19 +71,10 @@ class WorkerBeat:
         return f"its last worker said at {at} that it was leaving" if self.left else f"{_LOST}, last heard of at {at}"
 
 
-class Heartbeats:
+class Heartbeats(RedisStore):
     """The heartbeats of all clusters. Opens nothing until it is used."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    @cached_property
-    def _redis(self) -> Any:
-        return connect(self._url)
-
-    @cached_property
-    def _beat(self) -> Any:
-        return self._redis.register_script(_BEAT)
+    _beat = Script(_BEAT)
 
     def beat(self, clusters: Iterable[str], worker: str, now_ms: int, alive_ms: int = ALIVE_MS) -> None:
         """Note a worker's sign of life for all its clusters in one round trip; `now_ms` is the worker's clock.

@@ -7,11 +7,10 @@ clock of a process decides what a worker hears of.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
-from typing import Any
 
 from federation_core.connectors.stores import jobs_keys as keys
-from federation_core.connectors.stores.redis import ANSWER_TIMEOUT_S, answering, connect
+from federation_core.connectors.stores.redis import answering
+from federation_core.connectors.stores.redis_store import RedisStore, Script
 
 #: Readers look back this much further than the last time, for a clock of Redis' machine that is set back a little.
 _OVERLAP_MS = 2_000
@@ -28,20 +27,10 @@ return 1
 """
 
 
-class CancelledQueries:
+class CancelledQueries(RedisStore):
     """What the clusters' workers are told to stop. Opens nothing until it is used."""
 
-    def __init__(self, url: str, *, answer_s: float = ANSWER_TIMEOUT_S) -> None:
-        self._url = url
-        self._answer_s = answer_s
-
-    @cached_property
-    def _redis(self) -> Any:
-        return connect(self._url, answer_s=self._answer_s)
-
-    @cached_property
-    def _announce(self) -> Any:
-        return self._redis.register_script(_ANNOUNCE)
+    _announce = Script(_ANNOUNCE)
 
     def announce(self, tenant_id: str, query_id: str, clusters: Iterable[str]) -> None:
         """Tell the workers of some clusters that a query is cancelled; telling it again does no harm."""

@@ -7,33 +7,25 @@ the next step of a worker near its cluster never waits for a Redis that is far a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from typing import Any
 
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.jobs_records import pack_head
 from federation_core.connectors.stores.jobs_scripts import DROP_LATE_PARTS, PUT_PART, START_PART
 from federation_core.connectors.stores.redis import answering
+from federation_core.connectors.stores.redis_store import Script
 from federation_core.outcome import ClusterVerdict
 
 
 class JobParts:
     """The parts of all tenants' jobs, in the Redis of a client; thread-safe."""
 
+    _start = Script(START_PART)
+    _put = Script(PUT_PART)
+    _drop_late = Script(DROP_LATE_PARTS)
+
     def __init__(self, redis: Any) -> None:
         self._redis = redis
-
-    @cached_property
-    def _start(self) -> Any:
-        return self._redis.register_script(START_PART)
-
-    @cached_property
-    def _put(self) -> Any:
-        return self._redis.register_script(PUT_PART)
-
-    @cached_property
-    def _drop_late(self) -> Any:
-        return self._redis.register_script(DROP_LATE_PARTS)
 
     def start(self, tenant_id: str, query_id: str, cluster: str, started_ms: int) -> None:
         """Note when a cluster's worker has begun, unless the job has ended."""

@@ -20,6 +20,7 @@ import redis
 from federation_core.connectors.stores import jobs_keys as keys
 from federation_core.connectors.stores.moves import LATE_S, MOVE_WAIT_S, Moves, open_moves
 from federation_core.connectors.stores.redis import WORKER_ANSWER_TIMEOUT_S, answering, connect
+from federation_core.connectors.stores.redis_store import RedisStore, Script
 
 #: How long an owner may be silent before its leases are taken from it; it speaks every second.
 LOST_AFTER_MS = 5_000
@@ -73,12 +74,15 @@ return 1
 """
 
 
-class Leases:
+class Leases(RedisStore):
     """The leases of one owner, in all queues it reads. Opens nothing until it is used; thread-safe."""
 
+    _hold = Script(_HOLD)
+    _put_back = Script(_PUT_BACK)
+
     def __init__(self, url: str, owner: str) -> None:
+        super().__init__(url, answer_s=WORKER_ANSWER_TIMEOUT_S)
         self.owner = owner
-        self._url = url
 
     def queue(self, cluster: str) -> LeasedQueue:
         """Return a cluster's queue as this owner reads it."""
@@ -95,18 +99,6 @@ class Leases:
         if names:
             with answering():
                 self._hold(keys=names, args=[self.owner, keys.QUEUE_TTL_MS])
-
-    @cached_property
-    def _redis(self) -> Any:
-        return connect(self._url, answer_s=WORKER_ANSWER_TIMEOUT_S)
-
-    @cached_property
-    def _hold(self) -> Any:
-        return self._redis.register_script(_HOLD)
-
-    @cached_property
-    def _put_back(self) -> Any:
-        return self._redis.register_script(_PUT_BACK)
 
 
 class LeasedQueue:
@@ -168,27 +160,12 @@ class LeasedQueue:
             pipe.execute()
 
 
-class LostLeases:
+class LostLeases(RedisStore):
     """The leases of owners that are gone. Opens nothing until it is used."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    @cached_property
-    def _redis(self) -> Any:
-        return connect(self._url)
-
-    @cached_property
-    def _listen(self) -> Any:
-        return self._redis.register_script(_LISTEN)
-
-    @cached_property
-    def _put_back(self) -> Any:
-        return self._redis.register_script(_PUT_BACK)
-
-    @cached_property
-    def _forget(self) -> Any:
-        return self._redis.register_script(_FORGET)
+    _listen = Script(_LISTEN)
+    _put_back = Script(_PUT_BACK)
+    _forget = Script(_FORGET)
 
     def put_back(self, clusters: Iterable[str]) -> int:
         """Put back what is leased to owners that are silent; return how many messages that were.

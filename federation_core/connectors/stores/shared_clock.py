@@ -10,11 +10,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from functools import cached_property
 from threading import Lock, Thread
-from typing import Any
 
-from federation_core.connectors.stores.redis import answering, connect
+from federation_core.connectors.stores.redis import answering
+from federation_core.connectors.stores.redis_store import RedisStore
 from federation_core.errors import StoreUnavailable
 
 #: How long a look at Redis' clock is good for, and how long none is tried after one that failed.
@@ -27,7 +26,7 @@ def _own_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class SharedClock:
+class SharedClock(RedisStore):
     """Redis' time in ms since the epoch; this machine's until Redis has answered once. Thread-safe."""
 
     def __init__(
@@ -36,7 +35,7 @@ class SharedClock:
         own_clock: Callable[[], int] = _own_clock_ms,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = url
+        super().__init__(url)
         self._own_clock = own_clock
         self._monotonic = monotonic
         #: Redis' time in ms when the monotonic clock stood at 0.
@@ -45,10 +44,6 @@ class SharedClock:
         #: Held for the first look, and while the thread of a later one is started.
         self._lock = Lock()
         self._looker: Thread | None = None
-
-    @cached_property
-    def _redis(self) -> Any:
-        return connect(self._url)
 
     def __call__(self) -> int:
         """Return the time in ms; never raises, and waits for Redis only while that has never answered."""

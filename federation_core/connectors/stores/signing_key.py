@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from functools import cached_property
 from threading import Lock
-from typing import Any
 
 from federation_core.connectors.stores import jobs_keys as keys
-from federation_core.connectors.stores.redis import answering, connect
+from federation_core.connectors.stores.redis import answering
+from federation_core.connectors.stores.redis_store import RedisStore, Script
 
 #: How long the key rests unused before Redis drops it: longer than any result is kept.
 KEEP_MS = 7 * 86_400_000
@@ -28,22 +27,16 @@ return redis.call('GET', KEYS[1])
 """
 
 
-class SigningKey:
+class SigningKey(RedisStore):
     """The one key of all web processes. Opens nothing until it is used; thread-safe."""
 
+    _read = Script(_READ)
+
     def __init__(self, url: str) -> None:
-        self._url = url
+        super().__init__(url)
         self._known = b""
         self._read_s = 0.0
         self._lock = Lock()
-
-    @cached_property
-    def _redis(self) -> Any:
-        return connect(self._url)
-
-    @cached_property
-    def _read(self) -> Any:
-        return self._redis.register_script(_READ)
 
     def current(self, *, afresh: bool = False) -> bytes:
         """Return the key; `afresh` asks Redis, for a cursor that the key we know does not open.

@@ -58,8 +58,8 @@ def test_a_cluster_whose_tasks_are_not_fetched_is_not_served_and_its_leases_are_
     assert fetcher is not None
     fetcher.start(lambda: None)
     until(lambda: alive(beats) == {"dev", "prod"})
-    fetcher.stop()
     heart.stop()
+    fetchers.give_back()
 
 
 def test_workers_that_are_gone_are_forgotten_by_the_beat_of_the_next(redis_url: str) -> None:
