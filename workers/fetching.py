@@ -105,7 +105,9 @@ class Fetcher:
             if self._held.pop(tag, None) is None:
                 return
             self._remember(tag)
-            self._wake()
+            # The next message wakes the thread too, and while half of the room is asked for there is no hurry.
+            if self._moves is not None and self._moves.asked <= (self._room - 1) // 2:
+                self._wake()
 
     def put_back(self, tag: str) -> None:
         """Give a message back to the queue, as one that was delivered before.
