@@ -1,7 +1,8 @@
 """The life of a worker process: its log, its heartbeat, its schedule, and its end within seconds.
 
-Rule: SIGTERM ends a worker soon, also while a backend hangs. What it was doing is lost to that query's answer and is
-named in the ledger, which is better than a process that will not go. Handlers are per process: call `install` once.
+Rule: SIGTERM ends a worker soon, also while a backend hangs. What it has not done is given back for another worker;
+without one it is named in the ledger, which is better than a process that will not go. Handlers are per process: call
+`install` once.
 """
 
 from __future__ import annotations
