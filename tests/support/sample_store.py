@@ -16,8 +16,10 @@ from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, Query, TimeRange
 from federation_core.signals.metrics import KIND
 from federation_core.signals.metrics.expr import MatrixSelector
-from federation_core.signals.metrics.frame import Payload, SampleColumns
+from federation_core.signals.metrics.frame import Grid, Payload, SampleColumns
+from federation_core.signals.metrics.moments import resolve
 from federation_core.signals.metrics.parse import parse
+from federation_core.signals.metrics.run import SampleStore, spans_of
 from federation_core.tenancy import Limits, Scope
 
 STALE = np.uint64(0x7FF0000000000002).view(np.float64)
@@ -104,20 +106,24 @@ def federate(
 
 def evaluate_one(text: str, store: Sequence[Series], time_range: TimeRange) -> Payload:
     """Evaluate over one store, with its own label `cluster`, as the one Prometheus that holds everything would."""
-    from federation_core.signals.metrics.evaluate import evaluate
-    from federation_core.signals.metrics.expr import selectors
-    from federation_core.signals.metrics.frame import Grid
-    from federation_core.signals.metrics.run import SampleStore, span_of
+    return answer_one(text, store, time_range)[0].sorted_by_labels()
 
-    expr, grid = parse(text), Grid.of(time_range)
-    samples = SampleStore("")
-    for node in selectors(expr):
-        span = span_of(node, grid)
+
+def answer_one(
+    text: str,
+    store: Sequence[Series],
+    time_range: TimeRange,
+    *,
+    delayed_names: bool = False,
+    limits: Limits | None = None,
+) -> tuple[Payload, tuple[str, ...]]:
+    """Evaluate over one store; return the answer in the engine's order, and its annotations."""
+    expr, grid = resolve(parse(text), time_range.start_ms, time_range.end_ms), Grid.of(time_range)
+    samples = SampleStore("one", limits or Limits())
+    for span in spans_of(expr, grid):
         found = [row for row in store if span.selector.matches(row[0])]
         samples.keep(span, Fetched(SampleColumns.of(found).sorted_by_labels()))
-    if isinstance(expr, MatrixSelector):
-        return samples.windows(expr, grid).samples_at(0)
-    return evaluate(expr, grid, samples)[0].sorted_by_labels()
+    return samples.answer(expr, grid, delayed_names=delayed_names)
 
 
 def as_dict(payload: Payload) -> dict[Labels, dict[int, float]]:

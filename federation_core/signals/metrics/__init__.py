@@ -11,10 +11,11 @@ from typing import Any
 from federation_core.query import Query
 from federation_core.signals import SignalKind
 from federation_core.signals.metrics.distribute import split
-from federation_core.signals.metrics.expr import Expr, map_selectors, selectors, to_text
+from federation_core.signals.metrics.expr import Expr, map_selectors, selectors
 from federation_core.signals.metrics.frame import size
 from federation_core.signals.metrics.merge import merge
 from federation_core.signals.metrics.parse import parse
+from federation_core.signals.metrics.printer import to_text
 from federation_core.signals.metrics.prometheus_json import to_json
 from federation_core.signals.metrics.run import run
 from federation_core.signals.metrics.wire import decode, encode

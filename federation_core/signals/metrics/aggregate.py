@@ -16,9 +16,11 @@ import numpy as np
 from federation_core.errors import QueryExecutionError
 from federation_core.labels import CLUSTER, NAME, Labels
 from federation_core.signals.metrics.compensated import sum_runs
-from federation_core.signals.metrics.expr import Grouping
+from federation_core.signals.metrics.expr import Aggregate, Grouping
 from federation_core.signals.metrics.frame import Floats, Frame, Ints
+from federation_core.signals.metrics.functions.contract import Argument, frame_argument
 from federation_core.signals.metrics.series import rank_labels
+from federation_core.signals.metrics.session import Session
 
 #: Aggregations that answer with a choice of their input series instead of one series per group.
 SELECTIONS = frozenset({"topk", "bottomk"})
@@ -45,25 +47,24 @@ class Groups:
         return cls(tuple(distinct), order, np.searchsorted(index[order], np.arange(len(distinct))))
 
 
-def aggregate(
-    operator: str, frame: Frame, grouping: Grouping, parameter: Frame | None, warn: Callable[[str], None]
-) -> Frame:
-    """Apply one aggregation to a vector; `parameter` is the scalar k of topk and bottomk.
+def aggregate(node: Aggregate, frame: Frame, parameter: Argument | None, session: Session) -> Frame:
+    """Apply the node's aggregation to a vector; `parameter` is its evaluated parameter.
 
     Raises QueryExecutionError: the parameter is NaN, or no 64-bit integer.
     """
+    operator = node.operator
     # A wrong parameter is an error whether or not there is anything to choose from.
-    sizes = _sizes(parameter) if parameter is not None else np.zeros(frame.grid.steps)
+    sizes = _sizes(frame_argument(parameter)) if parameter is not None else np.zeros(frame.grid.steps)
     if not frame.series_count:
         return Frame.empty(frame.grid)
-    groups = Groups.of(frame, grouping)
+    groups = Groups.of(frame, node.grouping)
     if operator in SELECTIONS:
         return _select(frame, groups, sizes, largest=operator == "topk")
     counts = np.add.reduceat(frame.present[groups.order].astype(np.int64), groups.starts, axis=0)
     values = AGGREGATIONS[operator](frame, groups, counts)
     if operator == "sum" and _overflown(values, frame, groups):
         # An average across clusters rests on such sums and is infinite with them, where one engine's would not be.
-        warn("a sum of finite values left the range of float64 and is infinite")
+        session.warn("a sum of finite values left the range of float64 and is infinite")
     return Frame(groups.labels, frame.grid, values, counts > 0).pruned()
 
 

@@ -18,6 +18,7 @@ from federation_core.labels import NAME, Labels
 from federation_core.signals.metrics.expr import COMPARISONS, Binary, Matching
 from federation_core.signals.metrics.frame import Bools, Floats, Frame, Ints
 from federation_core.signals.metrics.series import drop_name, rank_labels, unite
+from federation_core.signals.metrics.session import Session
 
 _ARITHMETIC: Mapping[str, Callable[[Floats, Floats], Floats]] = {
     "+": np.add,
@@ -37,7 +38,7 @@ _COMPARISON: Mapping[str, Callable[[Floats, Floats], Bools]] = {
 }
 
 
-def apply_binary(node: Binary, left: Frame, right: Frame) -> Frame:
+def apply_binary(node: Binary, left: Frame, right: Frame, session: Session) -> Frame:
     """Apply the node's operator to its evaluated operands.
 
     Raises QueryExecutionError: the matching is not one-to-one.

@@ -30,9 +30,9 @@ from federation_core.signals.metrics.expr import (
     map_children,
     map_selectors,
     selectors,
-    to_text,
 )
 from federation_core.signals.metrics.parse import parse, parse_root
+from federation_core.signals.metrics.printer import to_text
 
 #: A root names a leaf as a metric. No other selector occurs in a root, so the name cannot be mistaken.
 LEAF_PREFIX = "leaf:"

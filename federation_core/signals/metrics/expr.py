@@ -1,21 +1,22 @@
-"""The syntax tree of PromQL: frozen nodes, one traversal, and the printer.
+"""The syntax tree of PromQL: frozen nodes and one traversal.
 
-Rule: `parse(print(x)) == x`. Every rewrite makes new nodes and every text sent anywhere comes from `to_text`, so
-what is enforced in the tree is in the text. A node that a traversal does not know raises, it is never skipped.
-Parentheses are not nodes: the printer sets them where precedence needs them.
+Rule: every rewrite makes new nodes. A node that a traversal does not know raises, it is never skipped. Parentheses are
+not nodes: the printer sets them where precedence needs them.
 Source: Prometheus documentation, "Querying basics" and "Operators / Binary operator precedence".
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
-from federation_core.labels import NAME, Matcher, MatchOp, Selector, quote
-from federation_core.times import format_duration
+from federation_core.labels import Selector
+
+#: What `@` fixes a selector to: a moment in ms, or an end of the asked range; None is the evaluation time.
+At: TypeAlias = int | Literal["start", "end"] | None
+#: How many series of each side may meet: `group_left` is many-to-one, `group_right` one-to-many.
+Cardinality: TypeAlias = Literal["one-to-one", "many-to-one", "one-to-many"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +27,40 @@ class NumberLiteral:
 
 
 @dataclass(frozen=True, slots=True)
+class StringLiteral:
+    """A string: an argument, or the label that count_values writes."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class VectorSelector:
-    """The latest sample of every matching series; `offset_ms` looks back from the evaluation time."""
+    """The latest sample of every matching series; `offset_ms` looks back from the evaluation time, or from `at`."""
 
     selector: Selector
     offset_ms: int = 0
+    at: At = None
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixSelector:
-    """The samples of every matching series in the `window_ms` before the evaluation time."""
+    """The samples of every matching series in the `window_ms` before the evaluation time, or before `at`."""
 
     selector: Selector
     window_ms: int
     offset_ms: int = 0
+    at: At = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subquery:
+    """The values of an expression at every multiple of `step_ms` in the window; no step is the server's default."""
+
+    operand: Expr
+    window_ms: int
+    step_ms: int | None = None
+    offset_ms: int = 0
+    at: At = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +92,7 @@ class Grouping:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """An aggregation; `parameter` is the k of topk and bottomk."""
+    """An aggregation; `parameter` is the k, φ or ratio of it, or the label that count_values writes."""
 
     operator: str
     operand: Expr
@@ -81,10 +102,18 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """Which labels two vectors are matched by: only those (`on`), or all but those (`ignoring`)."""
+    """Which labels two vectors are matched by: only those (`on`), or all but those (`ignoring`).
+
+    `include` are the labels of the "one" side that the result takes on; `fill_left` and `fill_right` stand for the
+    partner that is missing on that side.
+    """
 
     labels: tuple[str, ...] = ()
     on: bool = False
+    card: Cardinality = "one-to-one"
+    include: tuple[str, ...] = ()
+    fill_left: float | None = None
+    fill_right: float | None = None
 
     def keeps(self, label: str) -> bool:
         """Tell whether the label takes part in the matching, and so in the result."""
@@ -93,7 +122,7 @@ class Matching:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """An arithmetic or comparison operator. `returns_bool` makes a comparison answer 0 or 1 instead of filtering."""
+    """An arithmetic, comparison or set operator. `returns_bool` makes a comparison answer 0 or 1, not filter."""
 
     operator: str
     left: Expr
@@ -102,24 +131,30 @@ class Binary:
     returns_bool: bool = False
 
 
-Expr: TypeAlias = NumberLiteral | VectorSelector | MatrixSelector | Call | Unary | Aggregate | Binary
+Expr: TypeAlias = (
+    NumberLiteral | StringLiteral | VectorSelector | MatrixSelector | Subquery | Call | Unary | Aggregate | Binary
+)
 
 COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
-PRECEDENCE = {**dict.fromkeys(COMPARISONS, 1), "+": 2, "-": 2, "*": 3, "/": 3, "%": 3, "^": 4}
-_PLAIN_NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
-_PLAIN_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: Words that the grammar reads as numbers, operators or modifiers: as names they are printed in quotes.
-_RESERVED = frozenset(
-    {"inf", "nan", "and", "or", "unless", "atan2", "on", "ignoring", "group_left", "group_right", "bool", "without"}
-    | {"anchored", "smoothed"}
-)
+SET_OPERATORS = frozenset({"and", "or", "unless"})
+PRECEDENCE = {
+    "or": 0,
+    "and": 1,
+    "unless": 1,
+    **dict.fromkeys(COMPARISONS, 2),
+    **dict.fromkeys(("+", "-"), 3),
+    **dict.fromkeys(("*", "/", "%", "atan2"), 4),
+    "^": 5,
+}
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
     """Return the direct operands of a node, in order of the text."""
     match expr:
-        case NumberLiteral() | VectorSelector() | MatrixSelector():
+        case NumberLiteral() | StringLiteral() | VectorSelector() | MatrixSelector():
             return ()
+        case Subquery(operand=operand):
+            return (operand,)
         case Call(arguments=arguments):
             return arguments
         case Unary(operand=operand):
@@ -139,8 +174,10 @@ def depth_of(expr: Expr) -> int:
 def map_children(expr: Expr, fn: Callable[[Expr], Expr]) -> Expr:
     """Return the node with `fn` applied to its direct operands."""
     match expr:
-        case NumberLiteral() | VectorSelector() | MatrixSelector():
+        case NumberLiteral() | StringLiteral() | VectorSelector() | MatrixSelector():
             return expr
+        case Subquery(operand=operand):
+            return replace(expr, operand=fn(operand))
         case Call(arguments=arguments):
             return replace(expr, arguments=tuple(fn(argument) for argument in arguments))
         case Unary(operand=operand):
@@ -168,105 +205,3 @@ def selectors(expr: Expr) -> Iterator[VectorSelector | MatrixSelector]:
         yield expr
     for child in children(expr):
         yield from selectors(child)
-
-
-def to_text(expr: Expr) -> str:
-    """Print an expression as PromQL.
-
-    >>> to_text(Binary("*", Binary("+", NumberLiteral(1.0), NumberLiteral(2.5)), NumberLiteral(-3.0)))
-    '(1 + 2.5) * (-3)'
-    """
-    match expr:
-        case NumberLiteral(value=value):
-            return _number(value)
-        case VectorSelector(selector=selector, offset_ms=offset_ms):
-            return selector_text(selector) + _offset(offset_ms)
-        case MatrixSelector(selector=selector, window_ms=window_ms, offset_ms=offset_ms):
-            return f"{selector_text(selector)}[{format_duration(window_ms)}]{_offset(offset_ms)}"
-        case Call(function=function, arguments=arguments):
-            return f"{function}({', '.join(map(to_text, arguments))})"
-        case Unary(operand=operand):
-            return "-" + _operand(operand, isinstance(operand, Unary | Binary | NumberLiteral))
-        case Aggregate(operator=operator, operand=operand, grouping=grouping, parameter=parameter):
-            inner = to_text(operand) if parameter is None else f"{to_text(parameter)}, {to_text(operand)}"
-            return f"{operator}{_grouping(grouping)}({inner})"
-        case Binary():
-            return _binary(expr)
-    raise TypeError(f"not a PromQL node: {type(expr).__name__}")
-
-
-def selector_text(selector: Selector) -> str:
-    """Print a selector; one without any condition becomes the one that every series meets, as PromQL has no `{}`."""
-    if not selector.matchers:
-        return '{__name__=~".+"}'
-    name, rest = "", selector.matchers
-    first = rest[0]
-    if first.label == NAME and first.op is MatchOp.EQ and _is_plain_name(first.value) and not _names_again(rest[1:]):
-        name, rest = first.value, rest[1:]
-    conditions = ",".join(f"{label_text(m.label)}{m.op.value}{quote(m.value)}" for m in rest)
-    return f"{name}{{{conditions}}}" if conditions or not name else name
-
-
-def label_text(label: str) -> str:
-    """Print a label name, quoted where it is not a plain one."""
-    return label if _PLAIN_LABEL.fullmatch(label) else quote(label)
-
-
-def _is_plain_name(name: str) -> bool:
-    return _PLAIN_NAME.fullmatch(name) is not None and name.lower() not in _RESERVED
-
-
-def _names_again(matchers: tuple[Matcher, ...]) -> bool:
-    # PromQL refuses a name before the braces together with any condition on the name inside them.
-    return any(matcher.label == NAME for matcher in matchers)
-
-
-def _binary(expr: Binary) -> str:
-    rank = PRECEDENCE[expr.operator]
-    # Operators of one rank are left-associative, except the power.
-    right_assoc = expr.operator == "^"
-    left = _operand(expr.left, _binds_looser(expr.left, rank + right_assoc))
-    right = _operand(expr.right, _binds_looser(expr.right, rank + (not right_assoc)))
-    words = [left, expr.operator]
-    if expr.returns_bool:
-        words.append("bool")
-    if expr.matching != Matching():
-        words.append(f"{'on' if expr.matching.on else 'ignoring'} ({_listed(expr.matching.labels)})")
-    return " ".join((*words, right))
-
-
-def _binds_looser(operand: Expr, rank: int) -> bool:
-    match operand:
-        case Binary(operator=operator):
-            return PRECEDENCE[operator] < rank
-        case NumberLiteral(value=value):
-            return math.copysign(1.0, value) < 0
-        case Unary():
-            return True
-    return False
-
-
-def _operand(expr: Expr, parenthesised: bool) -> str:
-    return f"({to_text(expr)})" if parenthesised else to_text(expr)
-
-
-def _grouping(grouping: Grouping) -> str:
-    if not grouping.labels and not grouping.without:
-        return ""
-    return f" {'without' if grouping.without else 'by'} ({_listed(grouping.labels)}) "
-
-
-def _listed(labels: tuple[str, ...]) -> str:
-    return ", ".join(quote(label) if label.lower() in _RESERVED else label_text(label) for label in labels)
-
-
-def _offset(offset_ms: int) -> str:
-    return f" offset {format_duration(offset_ms)}" if offset_ms else ""
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Inf" if value > 0 else "-Inf"
-    return repr(value).removesuffix(".0")

@@ -61,6 +61,8 @@ class Frame:
     """A result: values S × T on a grid of T steps, with a presence mask of the same shape.
 
     A scalar is one row without labels that is present everywhere. Rows of a vector have distinct label sets.
+    `unnamed` marks, S, the rows whose metric name is dropped at the very end, where the evaluation delays that; None
+    where names are dropped at once, as Prometheus does unless told otherwise.
     """
 
     labels: tuple[Labels, ...]
@@ -68,6 +70,7 @@ class Frame:
     values: Floats
     present: Bools
     kind: FrameKind = "vector"
+    unnamed: Bools | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.labels), self.grid.steps)
@@ -101,7 +104,8 @@ class Frame:
         """Return the given rows, in the given order."""
         index = np.asarray(rows, dtype=np.int64)
         labels = tuple(self.labels[row] for row in index.tolist())
-        return Frame(labels, self.grid, self.values[index], self.present[index], self.kind)
+        unnamed = None if self.unnamed is None else self.unnamed[index]
+        return Frame(labels, self.grid, self.values[index], self.present[index], self.kind, unnamed)
 
     def pruned(self) -> Frame:
         """Drop the rows of a vector that are present at no step."""

@@ -2,16 +2,19 @@
 
 Rule: the parser recurses on the process' own stack, so a text deep enough to exhaust it would kill the process.
 Nothing reaches the parser that is not bounded here. Spellings that Prometheus accepts and the parser does not
-(`1_000`, a raw string with a backslash) are rewritten to equal ones that both accept.
+(`1_000`, a raw string with a backslash, `offset 0s`) are rewritten to equal ones that both accept. The moments of `@`
+are taken out of the text: the parser cannot hold those before 1970, and cuts off what Prometheus rounds.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 
-from federation_core.errors import QuerySyntaxError, QueryTooLarge
+from federation_core.errors import InvalidRequest, QuerySyntaxError, QueryTooLarge
 from federation_core.labels import quote
+from federation_core.times import parse_duration_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +47,27 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _CLOSES = {")": "(", "]": "[", "}": "{"}
+_DECIMAL = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][0-9]+)?")
+#: No time at all, which the parser takes for no duration.
+_NOTHING = re.compile(r"0+(?:\.0*)?|0x0+|(?:0+(?:ms|[smhdwy]))+", re.IGNORECASE)
+#: Moments beyond are no times of anything, and would leave the range in which times can be computed with.
+_FARTHEST_MS = 2.0**53
 _WORD_OPERATORS = frozenset({"and", "or", "unless", "atan2"})
 
 
-def guard(text: str, bounds: Bounds = QUERY) -> str:
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """A text as the parser reads it; `@ n` in it stands for the n-th of the moments, in ms."""
+
+    text: str
+    moments_ms: tuple[int, ...]
+
+
+def guard(text: str, bounds: Bounds = QUERY) -> Spelled:
     """Check a text and return it in the spelling the parser accepts.
 
     Raises QueryTooLarge: too long, too deep, too many operators. QuerySyntaxError: a bracket or quote that does
-    not close, or what is no Unicode text, with its place.
+    not close, what is no Unicode text, or a moment that is none, with its place.
     """
     try:
         asked = len(text.encode())
@@ -60,9 +76,10 @@ def guard(text: str, bounds: Bounds = QUERY) -> str:
     if asked > bounds.text_bytes:
         raise too_large("bytes", asked, bounds.text_bytes)
     scan = _Scan(text, bounds)
-    spelled = "".join(scan.see(token) for token in _TOKEN.finditer(text))
+    for token in _TOKEN.finditer(text):
+        scan.see(token)
     scan.finish()
-    return spelled
+    return Spelled("".join(scan.spelled), tuple(scan.moments_ms))
 
 
 @dataclass(slots=True)
@@ -76,12 +93,19 @@ class _Scan:
     signs: int = 0
     #: The last word, if it is an operator that still wants an operand.
     hanging: str = ""
+    spelled: list[str] = field(default_factory=list)
+    moments_ms: list[int] = field(default_factory=list)
+    #: `@` or `offset` if its value comes next, and where in `spelled` it stands.
+    modifier: str = ""
+    modifier_at: int = 0
 
-    def see(self, token: re.Match[str]) -> str:
-        """Take in the next token and return its spelling for the parser."""
+    def see(self, token: re.Match[str]) -> None:
+        """Take in the next token and spell it for the parser."""
         kind, word, at = token.lastgroup, token.group(), token.start()
+        self.spelled.append(_respell(kind, word))
         if kind in ("blank", "comment"):
-            return word
+            return
+        self._modify(kind, word, at)
         is_operator = kind == "operator" or (kind == "word" and word.lower() in _WORD_OPERATORS)
         # Matchers inside braces are no operators, and are bounded by the length alone.
         self.operators += is_operator and not (self.opened and self.opened[-1][0] == "{")
@@ -94,7 +118,6 @@ class _Scan:
         elif kind == "other" and word in "\"'`":
             raise syntax_error("this quote is not closed", self.text, at)
         self._require_bounds()
-        return _respell(kind, word)
 
     def finish(self) -> None:
         """Raise QuerySyntaxError if the text ends too early."""
@@ -103,6 +126,31 @@ class _Scan:
             raise syntax_error(f"this {bracket!r} is not closed", self.text, at)
         if self.hanging:
             raise syntax_error(f"the query ends after {self.hanging!r}", self.text, len(self.text.rstrip()))
+
+    def _modify(self, kind: str | None, word: str, at: int) -> None:
+        if word == "@" or word.lower() == "offset":
+            self.modifier, self.modifier_at = word, len(self.spelled) - 1
+        elif self.modifier and kind == "number":
+            value_at = self.modifier_at + 1
+            if self.modifier == "@":
+                sign = "-" if "-" in self.spelled[value_at:] else ""
+                self.spelled[value_at:] = [f" {len(self.moments_ms)}"]
+                self.moments_ms.append(self._moment_ms(sign + word, at))
+            elif _NOTHING.fullmatch(word):
+                del self.spelled[self.modifier_at :]
+            self.modifier = ""
+        elif word not in ("+", "-"):
+            self.modifier = ""
+
+    def _moment_ms(self, word: str, at: int) -> int:
+        try:
+            moment_ms = number_of(word) * 1000
+        except ValueError:
+            raise syntax_error(f"{word!r} is no moment; @ takes seconds since 1970", self.text, at) from None
+        if not abs(moment_ms) <= _FARTHEST_MS:
+            raise syntax_error(f"timestamp out of bounds for @ modifier: {word}", self.text, at)
+        # Half a millisecond is rounded away from zero.
+        return math.floor(moment_ms + 0.5) if moment_ms >= 0 else math.ceil(moment_ms - 0.5)
 
     def _require_bounds(self) -> None:
         for name, asked, allowed in (
@@ -126,6 +174,24 @@ def syntax_error(message: str, text: str, at: int) -> QuerySyntaxError:
     line = text.count("\n", 0, at) + 1
     column = at - (text.rfind("\n", 0, at) + 1) + 1
     return QuerySyntaxError(f"{line}:{column}: {message}", line=line, column=column)
+
+
+def number_of(word: str) -> float:
+    """Read a number as PromQL does: decimal, hexadecimal, or a duration in seconds.
+
+    Raises ValueError: it is none.
+
+    >>> number_of("-1e3"), number_of("0x1F"), number_of("1m30s"), number_of("1_000")
+    (-1000.0, 31.0, 90.0, 1000.0)
+    """
+    sign, digits = (-1.0, word[1:]) if word.startswith("-") else (1.0, word)
+    digits = digits.replace("_", "")
+    try:
+        if digits.lower().startswith("0x"):
+            return sign * float(int(digits, 16))
+        return sign * (float(digits) if _DECIMAL.fullmatch(digits) else parse_duration_ms(digits) / 1000)
+    except (InvalidRequest, OverflowError) as exc:
+        raise ValueError(f"{word!r} is no number") from exc
 
 
 def _respell(kind: str | None, word: str) -> str:

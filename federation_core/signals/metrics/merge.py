@@ -36,6 +36,10 @@ class LeafSource:
         """Return the united frame of a leaf."""
         return self.leaves[node]
 
+    def timestamps(self, node: VectorSelector, grid: Grid) -> Frame:
+        """A root has no samples: timestamps are read inside the clusters."""
+        raise TypeError("a root cannot look at raw samples")
+
     def windows(self, node: MatrixSelector, grid: Grid) -> Windows:
         """A root has no windows: ranges are evaluated inside the clusters."""
         raise TypeError("a root cannot look at raw samples")
@@ -57,6 +61,7 @@ def merge(
         return unite_samples(_parts_of(next(iter(ids.values())), parts, SampleColumns)), ()
     leaves = {node: unite_frames(_parts_of(leaf_id, parts, Frame), grid) for node, leaf_id in ids.items()}
     frame, warnings = evaluate(expr, grid, LeafSource(leaves))
+    assert isinstance(frame, Frame)
     frame = frame.pruned()
     # The instant answer of topk and bottomk is a ranking, also where the clusters made it; every other answer is listed
     # by label set.

@@ -7,7 +7,9 @@ the construct; nothing is dropped on the way.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -19,28 +21,39 @@ from federation_core.signals.metrics.aggregate import AGGREGATIONS, SELECTIONS
 from federation_core.signals.metrics.expr import (
     COMPARISONS,
     PRECEDENCE,
+    SET_OPERATORS,
     Aggregate,
+    At,
     Binary,
     Call,
+    Cardinality,
     Expr,
     Grouping,
     Matching,
     MatrixSelector,
     NumberLiteral,
+    StringLiteral,
+    Subquery,
     Unary,
     VectorSelector,
     depth_of,
+    map_children,
 )
 from federation_core.signals.metrics.functions import FUNCTIONS
 from federation_core.signals.metrics.guards import QUERY, ROOT, Bounds, guard, too_large
 
 SUPPORTED_AGGREGATIONS = frozenset(AGGREGATIONS) | SELECTIONS
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: The parser's operators are not hashable; their names are.
 _MATCH_OPS = {
     "MatchOp.Equal": MatchOp.EQ,
     "MatchOp.NotEqual": MatchOp.NE,
     "MatchOp.Re": MatchOp.RE,
     "MatchOp.NotRe": MatchOp.NRE,
+}
+_CARDINALITIES: Mapping[str, Cardinality] = {
+    "VectorMatchCardinality.ManyToOne": "many-to-one",
+    "VectorMatchCardinality.OneToMany": "one-to-many",
 }
 
 
@@ -64,10 +77,10 @@ def parse_root(text: str) -> Expr:
 
 def _read(text: str, bounds: Bounds) -> Expr:
     spelled = guard(text, bounds)
-    if not spelled.strip():
+    if not spelled.text.strip():
         raise QuerySyntaxError("the query is empty", line=1, column=1)
     try:
-        tree = promql.parse(spelled)
+        tree = promql.parse(spelled.text)
     except ValueError as exc:
         # The parser tells no places; those that can be known without it, `guard` has told.
         raise QuerySyntaxError(str(exc)) from None
@@ -76,12 +89,20 @@ def _read(text: str, bounds: Bounds) -> Expr:
         if type(exc).__name__ != "PanicException":
             raise
         raise QuerySyntaxError(f"the parser cannot read a number or duration of the query: {exc}") from None
-    expr = _convert(tree)
+    expr = _placed(_convert(tree), spelled.moments_ms)
     # A chain of operators is as deep as it is long, whatever brackets it has.
     depth = depth_of(expr)
     if depth > bounds.depth:
         raise too_large("depth", depth, bounds.depth)
     return expr
+
+
+def _placed(expr: Expr, moments_ms: Sequence[int]) -> Expr:
+    """Put the moments in for their numbers, which stand in the text for them."""
+    placed = map_children(expr, lambda child: _placed(child, moments_ms))
+    if isinstance(placed, VectorSelector | MatrixSelector | Subquery) and isinstance(placed.at, int):
+        return replace(placed, at=moments_ms[placed.at])
+    return placed
 
 
 def _convert(node: Any) -> Expr:
@@ -90,11 +111,16 @@ def _convert(node: Any) -> Expr:
             return _convert(node.expr)
         case promql.NumberLiteral():
             return NumberLiteral(float(node.val))
+        case promql.StringLiteral():
+            return StringLiteral(node.val)
         case promql.VectorSelector():
-            return VectorSelector(_selector(node), _offset_ms(node))
+            return VectorSelector(_selector(node), _offset_ms(node), _at(node))
         case promql.MatrixSelector():
             inner = node.vector_selector
-            return MatrixSelector(_selector(inner), _window_ms(node.range), _offset_ms(inner))
+            return MatrixSelector(_selector(inner), _window_ms(node.range), _offset_ms(inner), _at(inner))
+        case promql.SubqueryExpr():
+            step_ms = None if node.step is None else _ms(node.step)
+            return Subquery(_convert(node.expr), _window_ms(node.range), step_ms, _offset_ms(node), _at(node))
         case promql.UnaryExpr():
             return Unary(_convert(node.expr))
         case promql.Call():
@@ -103,10 +129,6 @@ def _convert(node: Any) -> Expr:
             return _aggregate(node)
         case promql.BinaryExpr():
             return _binary(node)
-        case promql.SubqueryExpr():
-            raise _unsupported("subquery")
-        case promql.StringLiteral():
-            raise _unsupported("string literal")
     raise _unsupported(type(node).__name__)
 
 
@@ -137,26 +159,25 @@ def _binary(node: Any) -> Binary:
     if node.modifier is not None:
         returns_bool = bool(node.modifier.return_bool) and operator in COMPARISONS
         matching = _matching(node.modifier)
+        if operator in SET_OPERATORS and (matching.fill_left, matching.fill_right) != (None, None):
+            raise QuerySyntaxError(f"filling in missing series is not allowed for the set operator {operator!r}")
     return Binary(operator, _convert(node.lhs), _convert(node.rhs), matching, returns_bool)
 
 
 def _matching(modifier: Any) -> Matching:
-    if modifier.card == promql.VectorMatchCardinality.ManyToOne:
-        raise _unsupported("group_left")
-    if modifier.card == promql.VectorMatchCardinality.OneToMany:
-        raise _unsupported("group_right")
+    labels: tuple[str, ...] = ()
+    on = False
+    if modifier.matching is not None:
+        labels = tuple(dict.fromkeys(modifier.matching.labels))
+        on = modifier.matching.type == promql.LabelModifierType.Include
     fill = modifier.fill_values
-    if fill is not None and (fill.lhs is not None or fill.rhs is not None):
-        raise _unsupported("fill")
-    if modifier.matching is None:
-        return Matching()
-    on = modifier.matching.type == promql.LabelModifierType.Include
-    return Matching(tuple(dict.fromkeys(modifier.matching.labels)), on)
+    fill_left, fill_right = (None, None) if fill is None else (fill.lhs, fill.rhs)
+    card = _CARDINALITIES.get(str(modifier.card), "one-to-one")
+    include = tuple(dict.fromkeys(modifier.group_labels or ()))
+    return Matching(labels, on, card, include, fill_left, fill_right)
 
 
 def _selector(node: Any) -> Selector:
-    if node.at is not None:
-        raise _unsupported("@ modifier")
     if node.matchers.or_matchers:
         raise QuerySyntaxError(
             "a selector joins its conditions with ',' only; write two selectors joined by the operator or"
@@ -176,8 +197,17 @@ def _offset_ms(node: Any) -> int:
     return 0 if node.offset is None else _ms(node.offset)
 
 
-def _window_ms(duration: timedelta) -> int:
-    window_ms = _ms(duration)
+def _at(node: Any) -> At:
+    if node.at is None:
+        return None
+    if node.at.type == promql.AtModifierType.At:
+        number: datetime = node.at.at
+        return (number - _EPOCH) // timedelta(seconds=1)
+    return "start" if node.at.type == promql.AtModifierType.Start else "end"
+
+
+def _window_ms(duration: timedelta | None) -> int:
+    window_ms = 0 if duration is None else _ms(duration)
     if window_ms <= 0:
         # The parser refuses [0s] and lets [0] through.
         raise QuerySyntaxError("the range of a selector is at least one millisecond")

@@ -8,7 +8,7 @@ an error that names it, never a cut.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from federation_core.connectors import Connector, Fetched
 from federation_core.errors import Malformed, QueryTooLarge
@@ -17,10 +17,12 @@ from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, TimeRange
 from federation_core.signals.metrics.cluster_label import EXPORTED_CLUSTER, require_distinct, set_aside
 from federation_core.signals.metrics.evaluate import evaluate
-from federation_core.signals.metrics.expr import Expr, MatrixSelector, VectorSelector, selectors, to_text
+from federation_core.signals.metrics.expr import Expr, MatrixSelector, VectorSelector, selectors
 from federation_core.signals.metrics.frame import Frame, Grid, Payload, SampleColumns
+from federation_core.signals.metrics.moments import moment_of, on_grids, resolve, seen_from
 from federation_core.signals.metrics.parse import parse
-from federation_core.signals.metrics.windows import LOOKBACK_MS, Windows, latest, windows_of
+from federation_core.signals.metrics.printer import to_text
+from federation_core.signals.metrics.windows import LOOKBACK_MS, Windows, latest, latest_times, windows_of
 from federation_core.tenancy import Limits
 
 #: What a connector names in `pushes_down` if its backend evaluates PromQL itself.
@@ -34,31 +36,28 @@ def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fet
     """
     if PROMQL in connector.pushes_down:
         return {leaf.id: _pushed(connector, leaf, shard, deadline) for leaf in shard.leaves}
-    trees = {leaf.id: parse(leaf.text) for leaf in shard.leaves}
-    store = SampleStore(shard.cluster_name, lambda: deadline.check_clock(shard.cluster_name))
+    trees = {leaf.id: _tree(leaf) for leaf in shard.leaves}
+    store = SampleStore(shard.cluster_name, shard.scope.limits, lambda: deadline.check_clock(shard.cluster_name))
     for span in _spans(trees, shard.leaves):
         deadline.check_clock(shard.cluster_name)
         store.keep(span, _fetch(connector, span, shard, deadline))
-        store.require_within(shard.scope.limits)
+        store.require_within()
     answers = {}
     for leaf in shard.leaves:
         deadline.check_clock(shard.cluster_name)
-        grid = Grid.of(leaf.time_range)
-        store.require_room(trees[leaf.id], grid, shard.scope.limits)
-        payload, warnings = _answer(trees[leaf.id], grid, store)
+        payload, warnings = store.answer(trees[leaf.id], Grid.of(leaf.time_range))
         answers[leaf.id] = store.said_with(trees[leaf.id], payload, warnings)
     return answers
+
+
+def _tree(leaf: Leaf) -> Expr:
+    # The planner has written moments out; a leaf that was written by hand may still name the ends of its range.
+    return resolve(parse(leaf.text), leaf.time_range.start_ms, leaf.time_range.end_ms)
 
 
 def _pushed(connector: Connector, leaf: Leaf, shard: Shard, deadline: Deadline) -> Fetched:
     deadline.check_clock(shard.cluster_name)
     return connector.fetch(leaf, shard.scope, deadline)
-
-
-def _answer(expr: Expr, grid: Grid, store: SampleStore) -> tuple[Payload, tuple[str, ...]]:
-    if isinstance(expr, MatrixSelector):
-        return store.windows(expr, grid).samples_at(0), ()
-    return evaluate(expr, grid, store)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +72,22 @@ class Span:
 def span_of(node: VectorSelector | MatrixSelector, grid: Grid) -> Span:
     """Return the samples that a selector needs for every step of a grid."""
     window_ms = node.window_ms if isinstance(node, MatrixSelector) else LOOKBACK_MS
-    return Span(node.selector, grid.start_ms - node.offset_ms - window_ms, grid.end_ms - node.offset_ms)
+    first_ms, last_ms = seen_from(node, grid)
+    return Span(node.selector, first_ms - window_ms, last_ms)
+
+
+def spans_of(expr: Expr, grid: Grid) -> set[Span]:
+    """Return the samples that all selectors of a resolved expression need, each for the steps it is evaluated at."""
+    return {
+        span_of(node, seen)
+        for node, seen in on_grids(expr, grid)
+        if isinstance(node, VectorSelector | MatrixSelector) and seen.steps
+    }
 
 
 def _spans(trees: Mapping[str, Expr], leaves: Iterable[Leaf]) -> list[Span]:
     """Return what to fetch: one span per selector, or several where they lie apart (a long offset)."""
-    needed = {span_of(node, Grid.of(leaf.time_range)) for leaf in leaves for node in selectors(trees[leaf.id])}
+    needed = {span for leaf in leaves for span in spans_of(trees[leaf.id], Grid.of(leaf.time_range))}
     joined: list[Span] = []
     for span in sorted(needed, key=lambda s: (s.selector.matchers, s.start_ms)):
         last = joined[-1] if joined else None
@@ -119,6 +128,7 @@ class SampleStore:
     """The raw samples of one shard, as the engine's source; `check` raises once the deadline has passed."""
 
     cluster: str
+    limits: Limits = field(default_factory=Limits)
     check: Callable[[], None] = lambda: None
     fetched: dict[Span, Fetched] = field(default_factory=dict)
     #: The same samples without stale markers, for windows; made where needed.
@@ -128,19 +138,21 @@ class SampleStore:
         """Add the answer to one span."""
         self.fetched[span] = fetched
 
-    def require_within(self, limits: Limits) -> None:
+    def answer(self, expr: Expr, grid: Grid, *, delayed_names: bool = False) -> tuple[Payload, tuple[str, ...]]:
+        """Return the value of a resolved expression over these samples, and its annotations.
+
+        Raises QueryExecutionError, QueryTooLarge.
+        """
+        value, said = evaluate(
+            expr, grid, self, max_values=self.limits.max_values, check=self.check, delayed_names=delayed_names
+        )
+        return (value.samples_at(0) if isinstance(value, Windows) else value), said
+
+    def require_within(self) -> None:
         """Raise QueryTooLarge if more was read than the scope allows."""
         payloads = [f.payload for f in self.fetched.values()]
-        self._require("series", sum(p.series_count for p in payloads), limits.max_series)
-        self._require("samples", sum(p.sample_count for p in payloads), limits.max_samples)
-
-    def require_room(self, expr: Expr, grid: Grid, limits: Limits) -> None:
-        """Raise QueryTooLarge if an expression takes more values, series × steps, than the scope allows.
-
-        A fine step over a long time makes many values out of few samples.
-        """
-        series = sum(self.fetched[self._covering(node, grid)].payload.series_count for node in selectors(expr))
-        self._require("values", series * grid.steps, limits.max_values)
+        self._require("series", sum(p.series_count for p in payloads), self.limits.max_series)
+        self._require("samples", sum(p.sample_count for p in payloads), self.limits.max_samples)
 
     def _require(self, name: str, asked: int, allowed: int) -> None:
         if asked > allowed:
@@ -152,15 +164,34 @@ class SampleStore:
             )
 
     def vector(self, node: VectorSelector, grid: Grid) -> Frame:
-        """Return the instant vector of a selector on the grid."""
-        return latest(self.fetched[self._covering(node, grid)].payload, grid, node.offset_ms)
+        """Return the instant vector of a selector on the grid.
+
+        Raises QueryTooLarge: a fine step over a long time makes many values out of few samples.
+        """
+        return latest(self._columns(node, grid), grid, node.offset_ms, moment_of(node))
+
+    def timestamps(self, node: VectorSelector, grid: Grid) -> Frame:
+        """Return the times, in seconds, of the samples of that instant vector.
+
+        Raises QueryTooLarge.
+        """
+        return latest_times(self._columns(node, grid), grid, node.offset_ms, moment_of(node))
 
     def windows(self, node: MatrixSelector, grid: Grid) -> Windows:
-        """Return the windows of a matrix selector on the grid."""
+        """Return the windows of a matrix selector on the grid.
+
+        Raises QueryTooLarge.
+        """
+        self._columns(node, grid)
         span = self._covering(node, grid)
         if span not in self._clean:
             self._clean[span] = self.fetched[span].payload.without_stale()
-        return replace(windows_of(self._clean[span], grid, node.window_ms, node.offset_ms), check=self.check)
+        return windows_of(self._clean[span], grid, node.window_ms, node.offset_ms, moment_of(node))
+
+    def _columns(self, node: VectorSelector | MatrixSelector, grid: Grid) -> SampleColumns:
+        columns: SampleColumns = self.fetched[self._covering(node, grid)].payload
+        self._require("values", columns.series_count * grid.steps, self.limits.max_values)
+        return columns
 
     def said_with(self, expr: Expr, payload: Payload, warnings: tuple[str, ...]) -> Fetched:
         """Return a leaf's payload with what was said about the samples it rests on."""

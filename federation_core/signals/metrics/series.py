@@ -26,13 +26,27 @@ def rank_labels(labels: Sequence[Labels]) -> tuple[list[Labels], Ints]:
 
 
 def drop_name(frame: Frame) -> Frame:
-    """Return the vector without metric names.
+    """Return the vector without metric names, or with all rows marked where the evaluation delays it.
 
     Raises QueryExecutionError: two series are one without their names, at the same step.
     """
     if frame.kind == "scalar":
         return frame
+    if frame.unnamed is not None:
+        return replace(frame, unnamed=np.ones(frame.series_count, dtype=np.bool_))
     return unite(replace(frame, labels=tuple(labels.without((NAME,)) for labels in frame.labels)))
+
+
+def drop_marked_names(frame: Frame) -> Frame:
+    """Return a result whose names were to be dropped at the end without them.
+
+    Raises QueryExecutionError: two series are one without their names, at the same step.
+    """
+    if frame.unnamed is None:
+        return frame
+    marked = zip(frame.labels, frame.unnamed.tolist(), strict=True)
+    labels = tuple(series.without((NAME,)) if drops else series for series, drops in marked)
+    return unite(replace(frame, labels=labels, unnamed=None))
 
 
 def unite(frame: Frame) -> Frame:
@@ -52,4 +66,5 @@ def unite(frame: Frame) -> Frame:
     values = np.full(counts.shape, np.nan)
     rows, steps = np.nonzero(frame.present)
     values[index[rows], steps] = frame.values[rows, steps]
-    return Frame(tuple(distinct), frame.grid, values, counts == 1)
+    unnamed = None if frame.unnamed is None else np.logical_or.reduceat(frame.unnamed[order], starts)
+    return Frame(tuple(distinct), frame.grid, values, counts == 1, unnamed=unnamed)

@@ -6,22 +6,24 @@ every sample is assigned the first step that sees it, and counts per step turn i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from federation_core.signals.metrics.frame import Bools, Floats, Frame, Grid, Ints, SampleColumns
 
 #: How far an instant vector looks back for its latest sample (Prometheus' default).
 LOOKBACK_MS = 300_000
+Number = TypeVar("Number", np.float64, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
     """The samples of S series seen from T steps: window (s, t) is columns[first[s, t] : end[s, t]].
 
-    `check` raises once nobody waits for the answer any more; long work calls it from time to time.
+    With `at_ms` every step sees what is seen at that moment.
     """
 
     columns: SampleColumns
@@ -30,12 +32,18 @@ class Windows:
     offset_ms: int
     first: Ints
     end: Ints
-    check: Callable[[], None] = lambda: None
+    at_ms: int | None = None
 
     @property
     def counts(self) -> Ints:
         """Samples per window, S × T."""
         return self.end - self.first
+
+    @property
+    def right_ms(self) -> Ints:
+        """Right edge of the windows of every step, the offset taken into account, T."""
+        seen = self.grid.times_ms if self.at_ms is None else np.full(self.grid.steps, self.at_ms, dtype=np.int64)
+        return seen - self.offset_ms
 
     def samples_at(self, step: int) -> SampleColumns:
         """Return the samples that one step sees; series without any are left out."""
@@ -69,10 +77,9 @@ class WindowList:
     @property
     def times_ms(self) -> Ints:
         """Right edge of every window, the offset taken into account, W."""
-        grid_times = self.windows.grid.times_ms - self.windows.offset_ms
-        return np.broadcast_to(grid_times, self.chosen.shape)[self.chosen]
+        return self.per_step(self.windows.right_ms)
 
-    def per_step(self, values: Floats) -> Floats:
+    def per_step(self, values: npt.NDArray[Number]) -> npt.NDArray[Number]:
         """Return for every window the value of its step, out of one value per step."""
         return np.broadcast_to(values, self.chosen.shape)[self.chosen]
 
@@ -94,19 +101,52 @@ def seen_by_step(columns: SampleColumns, grid: Grid, shift_ms: int) -> Ints:
     return np.cumsum(arrivals, axis=1) + columns.offsets[:-1, None]
 
 
-def windows_of(columns: SampleColumns, grid: Grid, window_ms: int, offset_ms: int) -> Windows:
-    """Return the windows of a matrix selector. Stale markers must have been removed from `columns`."""
-    end = seen_by_step(columns, grid, offset_ms)
-    return Windows(columns, grid, window_ms, offset_ms, seen_by_step(columns, grid, offset_ms + window_ms), end)
+def windows_of(
+    columns: SampleColumns, grid: Grid, window_ms: int, offset_ms: int = 0, at_ms: int | None = None
+) -> Windows:
+    """Return the windows of a range vector. Stale markers must have been removed from `columns`."""
+    seen = _moments(grid, at_ms)
+    shape = (columns.series_count, grid.steps)
+    first = np.broadcast_to(seen_by_step(columns, seen, offset_ms + window_ms), shape)
+    end = np.broadcast_to(seen_by_step(columns, seen, offset_ms), shape)
+    return Windows(columns, grid, window_ms, offset_ms, first, end, at_ms)
 
 
-def latest(columns: SampleColumns, grid: Grid, offset_ms: int, lookback_ms: int = LOOKBACK_MS) -> Frame:
+def latest(columns: SampleColumns, grid: Grid, offset_ms: int = 0, at_ms: int | None = None) -> Frame:
     """Return the instant vector of a selector: the latest sample within the lookback, unless it is a stale marker."""
-    end = seen_by_step(columns, grid, offset_ms)
-    found = end > seen_by_step(columns, grid, offset_ms + lookback_ms)
-    last = np.where(found, end - 1, 0)
     if columns.sample_count == 0:
         return Frame.empty(grid)
+    last, found = _latest(columns, grid, offset_ms, at_ms)
+    return Frame(columns.labels, grid, columns.values[last], found).pruned()
+
+
+def latest_times(columns: SampleColumns, grid: Grid, offset_ms: int = 0, at_ms: int | None = None) -> Frame:
+    """Return the times, in seconds, of the samples that `latest` returns."""
+    if columns.sample_count == 0:
+        return Frame.empty(grid)
+    last, found = _latest(columns, grid, offset_ms, at_ms)
+    return Frame(columns.labels, grid, columns.t_ms[last] / 1000, found).pruned()
+
+
+def _latest(columns: SampleColumns, grid: Grid, offset_ms: int, at_ms: int | None) -> tuple[Ints, Bools]:
+    """Return, S × T, the index of the sample that a step sees and whether there is one; there are some samples."""
+    seen = _moments(grid, at_ms)
+    end = seen_by_step(columns, seen, offset_ms)
+    found = end > seen_by_step(columns, seen, offset_ms + LOOKBACK_MS)
+    last = np.where(found, end - 1, 0)
     # The markers are found by their bits before any arithmetic can change them.
     found &= ~columns.stale[last]
-    return Frame(columns.labels, grid, columns.values[last], found).pruned()
+    shape = (columns.series_count, grid.steps)
+    return np.broadcast_to(last, shape), np.broadcast_to(found, shape)
+
+
+def _moments(grid: Grid, at_ms: int | None) -> Grid:
+    return grid if at_ms is None else Grid(at_ms, 0, 1)
+
+
+def columns_of(frame: Frame) -> SampleColumns:
+    """Return the values of a vector as samples at the times of its grid: what a subquery sees of its expression."""
+    rows, steps = np.nonzero(frame.present)
+    offsets = np.zeros(frame.series_count + 1, dtype=np.int64)
+    np.cumsum(np.bincount(rows, minlength=frame.series_count), out=offsets[1:])
+    return SampleColumns(frame.labels, offsets, frame.grid.times_ms[steps], frame.values[rows, steps])

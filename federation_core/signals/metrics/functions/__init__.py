@@ -8,11 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from federation_core.signals.metrics.functions import counters, histogram, over_time
-from federation_core.signals.metrics.functions.contract import Argument, Function
+from federation_core.signals.metrics.functions import (
+    absence,
+    conversions,
+    counters,
+    dates,
+    elementwise,
+    histogram,
+    over_time,
+    regression,
+    relabelling,
+    sorting,
+)
+from federation_core.signals.metrics.functions.contract import Function
 
-FUNCTIONS: Mapping[str, Function] = {
-    function.name: function for function in (*counters.FUNCTIONS, *over_time.FUNCTIONS, *histogram.FUNCTIONS)
-}
+_FAMILIES = (
+    absence,
+    conversions,
+    counters,
+    dates,
+    elementwise,
+    histogram,
+    over_time,
+    regression,
+    relabelling,
+    sorting,
+)
+FUNCTIONS: Mapping[str, Function] = {function.name: function for family in _FAMILIES for function in family.FUNCTIONS}
 
-__all__ = ["FUNCTIONS", "Argument", "Function"]
+__all__ = ["FUNCTIONS", "Function"]

@@ -9,12 +9,12 @@ Source: Prometheus documentation, "Functions"; behaviour of promql's extrapolate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from federation_core.signals.metrics.frame import Floats, Frame, Ints
-from federation_core.signals.metrics.functions.contract import Argument, Function, Warn, windows_argument
+from federation_core.signals.metrics.functions.contract import Apply, Function, windows_argument
 from federation_core.signals.metrics.windows import Windows
 
 #: A sample is near a window's edge if it is within this many average sample distances of it.
@@ -83,8 +83,8 @@ def _irate(windows: Windows) -> Frame:
     return listed.frame(change / ((times[last] - times[previous]) / 1000))
 
 
-def _over_windows(compute: Callable[[Windows], Frame]) -> Callable[[Sequence[Argument], Warn], Frame]:
-    return lambda arguments, warn: compute(windows_argument(arguments[0]))
+def _over_windows(compute: Callable[[Windows], Frame]) -> Apply:
+    return lambda arguments, context: compute(windows_argument(arguments[0]))
 
 
 FUNCTIONS = (

@@ -15,7 +15,7 @@ import numpy as np
 
 from federation_core.labels import NAME, Labels
 from federation_core.signals.metrics.frame import Bools, Floats, Frame, Ints
-from federation_core.signals.metrics.functions.contract import Argument, Function, Warn, frame_argument
+from federation_core.signals.metrics.functions.contract import Argument, Context, Function, Note, frame_argument
 from federation_core.signals.metrics.quantile import warn_about_quantile
 from federation_core.signals.metrics.series import rank_labels
 
@@ -37,7 +37,8 @@ class Buckets:
     used: Ints
 
 
-def _histogram_quantile(arguments: Sequence[Argument], warn: Warn) -> Frame:
+def _histogram_quantile(arguments: Sequence[Argument], context: Context) -> Frame:
+    warn = context.warn
     wanted, frame = frame_argument(arguments[0]).values[0], frame_argument(arguments[1])
     warn_about_quantile(wanted, warn)
     bounds = np.array([_bound(labels.get(BUCKET_LABEL)) for labels in frame.labels])
@@ -104,7 +105,7 @@ def _almost_equal(left: Floats, right: Floats) -> Bools:
     return np.where(tiny, difference < SMALL_DELTA * _MIN_NORMAL, relative)
 
 
-def _rising(buckets: Buckets, warn: Warn) -> Floats:
+def _rising(buckets: Buckets, warn: Note) -> Floats:
     """Return the counts without falls: a bucket below its predecessor, or a rounding error above, takes its count."""
     counts = buckets.counts.copy()
     previous, fell = counts[0].copy(), False
@@ -120,7 +121,7 @@ def _rising(buckets: Buckets, warn: Warn) -> Floats:
     return counts
 
 
-def _quantiles(buckets: Buckets, wanted: Floats, warn: Warn) -> Floats:
+def _quantiles(buckets: Buckets, wanted: Floats, warn: Note) -> Floats:
     """Return the quantiles, G × T, for one wanted quantile per step."""
     used, bounds = buckets.used, buckets.bounds
     last = np.maximum(used - 1, 0)

@@ -15,9 +15,10 @@ import numpy as np
 from federation_core.signals.metrics.compensated import two_sum
 from federation_core.signals.metrics.frame import Floats, Frame, Ints
 from federation_core.signals.metrics.functions.contract import (
+    Apply,
     Argument,
+    Context,
     Function,
-    Warn,
     frame_argument,
     windows_argument,
 )
@@ -124,12 +125,12 @@ def _count(values: Floats, first: Ints, counts: Ints) -> Floats:
     return counts.astype(np.float64)
 
 
-def _over_time(kernel: Kernel) -> Callable[[Sequence[Argument], Warn], Frame]:
-    def apply(arguments: Sequence[Argument], warn: Warn) -> Frame:
+def _over_time(kernel: Kernel) -> Apply:
+    def apply(arguments: Sequence[Argument], context: Context) -> Frame:
         listed = windows_argument(arguments[0]).holding(1)
         results = np.empty(len(listed.first))
         for block in _blocks(listed.counts, _BLOCK):
-            listed.windows.check()
+            context.check()
             results[block] = kernel(listed.windows.columns.values, listed.first[block], listed.counts[block])
         return listed.frame(results)
 
@@ -143,15 +144,15 @@ def _blocks(counts: Ints, size: int) -> Iterator[Ints]:
         yield order[start : start + size]
 
 
-def _quantile_over_time(arguments: Sequence[Argument], warn: Warn) -> Frame:
+def _quantile_over_time(arguments: Sequence[Argument], context: Context) -> Frame:
     wanted = frame_argument(arguments[0]).values[0]
-    warn_about_quantile(wanted, warn)
+    warn_about_quantile(wanted, context.warn)
     listed = windows_argument(arguments[1]).holding(1)
     quantiles = listed.per_step(wanted)
     values, results = listed.windows.columns.values, np.empty(len(listed.first))
     longest = int(listed.counts.max(initial=1))
     for block in _blocks(listed.counts, min(_BLOCK, max(1, _SIDE_BY_SIDE // longest))):
-        listed.windows.check()
+        context.check()
         counts = listed.counts[block]
         places = np.arange(int(counts[0]))
         inside = places < counts[:, None]

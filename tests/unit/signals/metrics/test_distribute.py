@@ -12,8 +12,8 @@ from federation_core.errors import InvalidRequest, QueryTooLarge
 from federation_core.query import TimeRange
 from federation_core.signals.metrics import KIND
 from federation_core.signals.metrics.distribute import RULES
-from federation_core.signals.metrics.expr import to_text
 from federation_core.signals.metrics.parse import parse, parse_root
+from federation_core.signals.metrics.printer import to_text
 from tests.support.sample_store import query_of
 
 FOLDER = Path(__file__).parents[3] / "fixtures" / "distribute"

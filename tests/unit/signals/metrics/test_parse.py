@@ -22,9 +22,9 @@ from federation_core.signals.metrics.expr import (
     VectorSelector,
     map_selectors,
     selectors,
-    to_text,
 )
 from federation_core.signals.metrics.parse import parse
+from federation_core.signals.metrics.printer import to_text
 
 
 def named(name: str, *matchers: Matcher) -> Selector:

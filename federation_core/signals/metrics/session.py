@@ -1,0 +1,70 @@
+"""What one evaluation of the engine rests on and keeps to: its source, its room, and what it has to say.
+
+Rule: what would take more room than the query may have is refused before the room is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from federation_core.errors import QueryTooLarge
+from federation_core.signals.metrics.expr import MatrixSelector, VectorSelector
+from federation_core.signals.metrics.frame import Frame, Grid
+from federation_core.signals.metrics.windows import Windows
+
+#: How Prometheus begins its annotations, which is how an answer tells the two kinds apart.
+WARNING, INFO = "PromQL warning: ", "PromQL info: "
+
+
+class Source(Protocol):
+    """Where selectors get their data."""
+
+    def vector(self, node: VectorSelector, grid: Grid) -> Frame:
+        """Return the instant vector of a selector on the grid."""
+        ...
+
+    def timestamps(self, node: VectorSelector, grid: Grid) -> Frame:
+        """Return the times, in seconds, of the samples of that instant vector."""
+        ...
+
+    def windows(self, node: MatrixSelector, grid: Grid) -> Windows:
+        """Return the windows of a matrix selector on the grid."""
+        ...
+
+
+@dataclass(slots=True)
+class Session:
+    """What all parts of one evaluation share.
+
+    `max_values` bounds series × steps of what is held at once, `check` raises once nobody waits for the answer, and
+    `delayed_names` drops metric names at the very end, as Prometheus does if told to. `said` collects the annotations,
+    each once.
+    """
+
+    source: Source
+    max_values: int
+    check: Callable[[], None]
+    delayed_names: bool
+    said: dict[str, None] = field(default_factory=dict)
+    held: int = 0
+
+    def warn(self, text: str) -> None:
+        """Note a warning."""
+        self.said[WARNING + text] = None
+
+    def info(self, text: str) -> None:
+        """Note an information."""
+        self.said[INFO + text] = None
+
+    def require_room(self, values: int) -> None:
+        """Raise QueryTooLarge if so many values more than are held now are too many."""
+        asked = self.held + values
+        if asked > self.max_values:
+            raise QueryTooLarge(
+                f"the query needs {asked} values (series × steps) at once, above {self.max_values}",
+                limit="max_values",
+                asked=asked,
+                allowed=self.max_values,
+            )
