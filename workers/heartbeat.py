@@ -1,8 +1,8 @@
 """The sign of life of a worker process: a thread that says every second which clusters it serves and what it holds.
 
 Rule: it says that a cluster is served while its tasks are fetched, and no longer when the process is told to end; and
-that the leases are held until the process has ended. A Redis that does not answer costs a beat and a log line, never
-the process.
+that the leases are held until the process has ended. A Redis that does not answer costs a beat and one log line,
+never the process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from federation_core.errors import StoreUnavailable
 from workers.fetchers import Fetchers
 
 BEAT_EVERY_S = 1.0
-#: The next beat while a cluster's tasks are not fetched yet.
+#: The next beat while a cluster's tasks are not fetched yet, or after one that Redis did not hear: a worker that beats
+#: late after an outage of Redis is taken for dead.
 _SOON_S = 0.2
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class Heart:
         self._clusters = clusters
         self._clock = clock
         self._stopping = Event()
+        #: Why the last beat was not heard, said once.
+        self._said = ""
 
     def start(self) -> None:
         """Begin to beat; the first beat is sent at once."""
@@ -57,8 +60,8 @@ class Heart:
         name = worker_name(self._fetchers.owner)
         while not self._stopping.is_set():
             served = [cluster for cluster in self._clusters if not self._fetchers.misses(cluster)]
-            beaten = self._send(served, name)
-            self._stopping.wait(BEAT_EVERY_S if not beaten or len(served) == len(self._clusters) else _SOON_S)
+            settled = self._send(served, name) and len(served) == len(self._clusters)
+            self._stopping.wait(BEAT_EVERY_S if settled else _SOON_S)
         while not self._send(self._clusters, name, alive_ms=0):
             sleep(BEAT_EVERY_S)
         while not self._fetchers.given_back:
@@ -71,9 +74,12 @@ class Heart:
             self._beats.beat(served, name, self._clock(), **more)
             self._fetchers.hold()
         except StoreUnavailable as exc:
-            _log.warning("no heartbeat could be sent", extra={"why": exc.message})
+            if exc.message != self._said:
+                _log.warning("no heartbeat could be sent", extra={"why": exc.message})
+            self._said = exc.message
         except Exception:
             _log.exception("no heartbeat could be sent")
         else:
+            self._said = ""
             return True
         return False
