@@ -15,7 +15,7 @@ from federation_core.federate import combine, plan, run_shard
 from federation_core.labels import CLUSTER, Labels, Matcher, MatchOp, Selector
 from federation_core.query import TimeRange
 from federation_core.tenancy import Scope
-from tests.support.promql_cases import close
+from tests.support.promql_verdicts import close
 from tests.support.random_promql import CLUSTERS, Queries
 from tests.support.sample_store import STALE, MemoryConnector, Series, as_dict, evaluate_one, federate, query_of
 
