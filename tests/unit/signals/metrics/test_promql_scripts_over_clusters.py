@@ -26,10 +26,10 @@ CLUSTERS = ("dev", "prod", "stage")
 _TOLERANCE = 1e-9
 
 #: What is not the same, by name, and why.
-LISTED = {
-    name: "2 + 8 + 1e100 - 1e100: the large terms lie in two clusters, and each part is rounded to one of them"
-    for name in ("aggregators:687", "aggregators:695")
-}
+LISTED = dict.fromkeys(
+    ("aggregators:687", "aggregators:695"),
+    "2 + 8 + 1e100 - 1e100: the large terms lie in two clusters, and each part is rounded to one of them",
+)
 
 #: A payload, whatever an evaluation raised, or a string.
 Outcome = Frame | SampleColumns | str | FederationError
