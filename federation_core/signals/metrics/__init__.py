@@ -11,9 +11,10 @@ from typing import Any
 from federation_core.query import Query
 from federation_core.signals import SignalKind
 from federation_core.signals.metrics.distribute import split
-from federation_core.signals.metrics.expr import Expr, map_selectors, selectors
-from federation_core.signals.metrics.frame import size
+from federation_core.signals.metrics.expr import Expr, MatrixSelector, VectorSelector, map_selectors
+from federation_core.signals.metrics.frame import Grid, size
 from federation_core.signals.metrics.merge import merge
+from federation_core.signals.metrics.moments import on_grids, resolve, seen_from
 from federation_core.signals.metrics.parse import parse
 from federation_core.signals.metrics.printer import to_text
 from federation_core.signals.metrics.prometheus_json import to_json
@@ -24,7 +25,14 @@ from federation_core.tenancy import Scope
 
 def reads_until(expr: Expr, query: Query) -> int:
     """Return the newest moment that a selector reads: a negative offset looks beyond the query's end."""
-    return query.time_range.end_ms - min((node.offset_ms for node in selectors(expr)), default=0)
+    asked = query.time_range
+    resolved, grid = resolve(expr, asked.first_ms, asked.end_ms), Grid.of(asked)
+    found = (
+        seen_from(node, seen)[1]
+        for node, seen in on_grids(resolved, grid)
+        if isinstance(node, VectorSelector | MatrixSelector)
+    )
+    return max(found, default=asked.end_ms)
 
 
 def redact(payload: Any, scope: Scope, cluster: str) -> tuple[Any, int]:

@@ -1,36 +1,40 @@
 """The planner: one expression becomes leaves that clusters answer and a root that puts their answers together.
 
 Ground rule: correctness outranks speed. The root over the leaves equals the expression over all series, each with its
-label `cluster`. A rewrite that is not proven (`distributive`) is not made: its operands are shipped instead.
+label `cluster`. A rewrite that is not proven (`distributive`) is not made: its operands are shipped instead, and where
+they are ranges, the raw samples, so that every valid query has a plan.
 
-`cluster` is virtual: backends do not have it. Conditions on it are decided here, per selector and cluster, and leave
-the text; a selector that rejects a cluster is an empty vector there, and what is built on it is folded away. Groupings
-and matchings lose the label on the way down, and every leaf's series get it on arrival.
+A leaf has its own times: the query's, or those of the subquery it is under. Every series gets the label `cluster` on
+arrival; see `localise` for what it has to do with the label before.
 The before/after pairs in tests/fixtures/distribute are the specification of these rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_lowercase
 
-from federation_core.errors import InvalidRequest
-from federation_core.labels import CLUSTER, NAME, Matcher, MatchOp, Selector
+from federation_core.errors import InvalidRequest, QueryTooLarge
+from federation_core.labels import NAME, Matcher, MatchOp, Selector
 from federation_core.plan import Leaf
-from federation_core.query import Query
+from federation_core.query import MAX_STEPS, Query, TimeRange
 from federation_core.signals import Split
 from federation_core.signals.metrics.distributive import is_constant, is_local, is_splittable, why_not_local
 from federation_core.signals.metrics.expr import (
     Aggregate,
     Binary,
+    Call,
     Expr,
     MatrixSelector,
+    NumberLiteral,
+    Subquery,
     VectorSelector,
     map_children,
-    map_selectors,
-    selectors,
 )
+from federation_core.signals.metrics.frame import Grid
+from federation_core.signals.metrics.localise import as_cluster_sees, localise, rejections
+from federation_core.signals.metrics.moments import resolve, seen_from, subquery_grid
 from federation_core.signals.metrics.parse import parse, parse_root
 from federation_core.signals.metrics.printer import to_text
 
@@ -42,15 +46,39 @@ LEAF_PREFIX = "leaf:"
 class Leaves:
     """The leaves of one query while it is being split: what is the same question to a cluster is one leaf."""
 
-    ids: dict[Expr, str] = field(default_factory=dict)
+    ids: dict[tuple[Expr, TimeRange], str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, expr: Expr, why: str) -> VectorSelector:
+    def add(self, expr: Expr, time_range: TimeRange, why: str) -> VectorSelector:
         """Make the expression a leaf and return the reference that stands for it in the root."""
         leaf = as_cluster_sees(expr)
-        leaf_id = self.ids.setdefault(leaf, _leaf_id(len(self.ids)))
+        leaf_id = self.ids.setdefault((leaf, time_range), _leaf_id(len(self.ids)))
         self.notes.append(f"leaf {leaf_id}, in each cluster: {to_text(leaf)} ({why})")
         return leaf_reference(leaf_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a node stands: the grid it is evaluated on, and the leaves of the query so far."""
+
+    grid: Grid
+    leaves: Leaves
+
+    def ask(self, expr: Expr, why: str) -> VectorSelector:
+        """Make the expression a leaf on this grid.
+
+        Raises QueryTooLarge: the leaf would have more steps than a query may have.
+        """
+        grid = self.grid
+        if grid.steps > MAX_STEPS:
+            raise QueryTooLarge(
+                f"a subquery over what spans clusters has {grid.steps} steps, above {MAX_STEPS}: "
+                f"take a longer step or a shorter range; {to_text(expr)}",
+                limit="steps",
+                asked=grid.steps,
+                allowed=MAX_STEPS,
+            )
+        return self.leaves.add(expr, TimeRange(grid.start_ms, grid.end_ms, grid.step_ms), why)
 
 
 def leaf_reference(leaf_id: str) -> VectorSelector:
@@ -58,49 +86,84 @@ def leaf_reference(leaf_id: str) -> VectorSelector:
     return VectorSelector(Selector((Matcher(NAME, MatchOp.EQ, LEAF_PREFIX + leaf_id),)))
 
 
-def keep_constant(expr: Expr, leaves: Leaves) -> Expr | None:
+def keep_constant(expr: Expr, place: Place) -> Expr | None:
     """What reads no series stays where it is: it is one value, not one per cluster."""
     return expr if is_constant(expr) else None
 
 
-def push_local(expr: Expr, leaves: Leaves) -> Expr | None:
+def ship_samples(expr: Expr, place: Place) -> Expr | None:
+    """A range that the root itself looks at is sent as raw samples, all windows of it at once."""
+    if not isinstance(expr, MatrixSelector):
+        return None
+    first_ms, last_ms = seen_from(expr, place.grid)
+    samples = MatrixSelector(expr.selector, last_ms - first_ms + expr.window_ms)
+    leaf = place.leaves.add(samples, TimeRange(last_ms, last_ms), "local: raw samples")
+    return replace(expr, selector=leaf.selector)
+
+
+def push_local(expr: Expr, place: Place) -> Expr | None:
     """What keeps the label `cluster` throughout is answered by each cluster as a whole."""
-    return leaves.add(expr, "local: every series depends on one cluster alone") if is_local(expr) else None
+    return place.ask(expr, "local: every series depends on one cluster alone") if is_local(expr) else None
 
 
-def split_average(expr: Expr, leaves: Leaves) -> Expr | None:
+def ask_whether_present(expr: Expr, place: Place) -> Expr | None:
+    """Where `absent` only has to know whether there is anything, each cluster says that and no more."""
+    if not (isinstance(expr, Call) and expr.function in ("absent", "absent_over_time")):
+        return None
+    operand = expr.arguments[0]
+    ranged = isinstance(operand, MatrixSelector | Subquery)
+    present = Call("present_over_time", (operand,)) if ranged else operand
+    if not is_local(present):
+        return None
+    leaf = place.ask(Aggregate("group", present), f"part of {to_text(expr)}")
+    if isinstance(operand, MatrixSelector | VectorSelector):
+        # The labels of the answer are read off the selector as it is written.
+        written = tuple(matcher for matcher in operand.selector.matchers if matcher.label != NAME)
+        leaf = replace(leaf, selector=Selector(leaf.selector.matchers + written))
+    return Call("absent", (leaf,))
+
+
+def split_average(expr: Expr, place: Place) -> Expr | None:
     """An average of averages is wrong: the root divides the sum of sums by the sum of counts."""
     if not (isinstance(expr, Aggregate) and expr.operator == "avg" and is_splittable(expr)):
         return None
     parts = [replace(expr, operator=operator) for operator in ("sum", "count")]
-    total, count = (Aggregate("sum", leaves.add(part, f"part of {to_text(expr)}"), expr.grouping) for part in parts)
+    total, count = (Aggregate("sum", place.ask(part, f"part of {to_text(expr)}"), expr.grouping) for part in parts)
     return Binary("/", total, count)
 
 
-def split_count(expr: Expr, leaves: Leaves) -> Expr | None:
+def split_count(expr: Expr, place: Place) -> Expr | None:
     """Counts of clusters are added up."""
     if not (isinstance(expr, Aggregate) and expr.operator == "count" and is_splittable(expr)):
         return None
-    return replace(expr, operator="sum", operand=leaves.add(expr, "part: the root adds the counts"))
+    return replace(expr, operator="sum", operand=place.ask(expr, "part: the root adds the counts"))
 
 
-def split_same(expr: Expr, leaves: Leaves) -> Expr | None:
+def split_same(expr: Expr, place: Place) -> Expr | None:
     """A sum of sums, the least of the least, the topmost of the topmost: the same aggregation once more."""
     if not (isinstance(expr, Aggregate) and is_splittable(expr)):
         return None
-    return replace(expr, operand=leaves.add(expr, f"part: the root takes the {expr.operator} of the parts"))
+    return replace(expr, operand=place.ask(expr, f"part: the root takes the {expr.operator} of the parts"))
 
 
-def descend(expr: Expr, leaves: Leaves) -> Expr:
-    """Everything else is the root's; its operands are looked at one by one."""
-    leaves.notes.append(f"root: {to_text(expr)} ({why_not_local(expr)})")
-    return map_children(expr, lambda child: rewrite(child, leaves))
+def descend(expr: Expr, place: Place) -> Expr:
+    """Everything else is the root's; its operands are looked at one by one, on the grid they are evaluated on."""
+    place.leaves.notes.append(f"root: {to_text(expr)} ({why_not_local(expr) or 'a range of values'})")
+    if isinstance(expr, Subquery):
+        inner = subquery_grid(expr, place.grid)
+        if not inner.steps:
+            # No multiple of the step lies in any window: whatever stands here is never looked at.
+            return replace(expr, operand=Call("vector", (NumberLiteral(0.0),)))
+        place = replace(place, grid=inner)
+    return map_children(expr, lambda child: rewrite(child, place))
 
 
 #: Tried in this order; the first that answers decides. The last one always does.
-RULES: tuple[Callable[[Expr, Leaves], Expr | None], ...] = (
+RULES: tuple[Callable[[Expr, Place], Expr | None], ...] = (
     keep_constant,
+    ship_samples,
     push_local,
+    ask_whether_present,
     split_average,
     split_count,
     split_same,
@@ -108,10 +171,13 @@ RULES: tuple[Callable[[Expr, Leaves], Expr | None], ...] = (
 )
 
 
-def rewrite(expr: Expr, leaves: Leaves) -> Expr:
-    """Return the root's version of an expression and add what it needs to `leaves`."""
+def rewrite(expr: Expr, place: Place) -> Expr:
+    """Return the root's version of an expression and add what it needs to the leaves."""
+    if isinstance(expr, Subquery) and not is_constant(expr):
+        # Its values over time are no leaf's answer; those of its expression are.
+        return descend(expr, place)
     for rule in RULES:
-        found = rule(expr, leaves)
+        found = rule(expr, place)
         if found is not None:
             return found
     raise TypeError(f"no rule for a {type(expr).__name__}")
@@ -123,77 +189,40 @@ def split(expr: Expr, query: Query, clusters: Sequence[str]) -> Split:
     Raises InvalidRequest: a range query of a range vector. QueryTooLarge: a leaf or the root, as printed, is larger
     than a text may be (escapes and parentheses make it grow), which is better said before clusters have worked for it.
     """
+    _require_value_per_step(expr, query)
+    expr = resolve(expr, query.time_range.first_ms, query.time_range.end_ms)
     leaves = Leaves()
-    root = _split_matrix(expr, query, leaves) if isinstance(expr, MatrixSelector) else rewrite(expr, leaves)
-    for leaf in leaves.ids:
+    root = rewrite(expr, Place(Grid.of(query.time_range), leaves))
+    for leaf, _ in leaves.ids:
         parse(to_text(leaf))
     parse_root(to_text(root))
     asked: dict[str, tuple[Leaf, ...]] = {}
     pruned: dict[str, str] = {}
     for cluster in clusters:
-        found = {leaf_id: localise(leaf, cluster) for leaf, leaf_id in leaves.ids.items()}
-        texts = {leaf_id: to_text(local) for leaf_id, local in found.items() if local is not None}
-        if not texts:
+        found = {(leaf_id, when): localise(leaf, cluster) for (leaf, when), leaf_id in leaves.ids.items()}
+        parts = tuple(Leaf(leaf_id, to_text(leaf), when) for (leaf_id, when), leaf in found.items() if leaf is not None)
+        if not parts:
             pruned[cluster] = _prune_reason(expr, cluster)
             continue
-        asked[cluster] = tuple(Leaf(leaf_id, text, query.time_range) for leaf_id, text in texts.items())
-        folded = ", ".join(leaf_id for leaf_id in found if leaf_id not in texts)
+        asked[cluster] = parts
+        folded = ", ".join(leaf_id for (leaf_id, _), leaf in found.items() if leaf is None)
         if folded:
             leaves.notes.append(f"{cluster} is not asked for leaf {folded}: its selectors reject this cluster")
     return Split(asked, to_text(root), pruned, tuple(leaves.notes))
 
 
-def _split_matrix(expr: MatrixSelector, query: Query, leaves: Leaves) -> Expr:
-    if query.time_range.step_ms:
+def _require_value_per_step(expr: Expr, query: Query) -> None:
+    if isinstance(expr, MatrixSelector | Subquery) and query.time_range.step_ms:
         raise InvalidRequest(
             "a range query needs one value per step, and this is a range vector",
             field="query",
             got=to_text(expr),
             expected="a scalar or instant vector, for example rate(…) of it; or an instant query",
         )
-    return MatrixSelector(leaves.add(expr, "local: raw samples").selector, expr.window_ms)
-
-
-def as_cluster_sees(expr: Expr) -> Expr:
-    """Take the virtual label out of groupings and matchings; conditions on it stay in the selectors.
-
-    >>> from federation_core.signals.metrics.parse import parse
-    >>> to_text(as_cluster_sees(parse('sum by (cluster, a) (x{cluster="prod"})')))
-    'sum by (a) (x{cluster="prod"})'
-    """
-    seen = map_children(expr, as_cluster_sees)
-    match seen:
-        case Aggregate(grouping=grouping):
-            return replace(seen, grouping=replace(grouping, labels=_without_cluster(grouping.labels)))
-        case Binary(matching=matching):
-            return replace(seen, matching=replace(matching, labels=_without_cluster(matching.labels)))
-    return seen
-
-
-def _without_cluster(labels: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(label for label in labels if label != CLUSTER)
-
-
-def localise(leaf: Expr, cluster: str) -> Expr | None:
-    """Decide a leaf's conditions on the virtual label for one cluster; None where the leaf is empty there.
-
-    In a leaf every operand that reads series is needed, so one selector that rejects the cluster empties it.
-
-    >>> from federation_core.signals.metrics.parse import parse
-    >>> to_text(localise(parse('rate(x{cluster=~"p.*",b="1"}[5m])'), "prod"))
-    'rate(x{b="1"}[5m])'
-    >>> localise(parse('x{cluster="dev"} + y'), "prod") is None
-    True
-    """
-    conditions = (m for node in selectors(leaf) for m in node.selector.split_label(CLUSTER)[0])
-    if not all(matcher.matches(cluster) for matcher in conditions):
-        return None
-    return map_selectors(leaf, lambda selector: selector.split_label(CLUSTER)[1])
 
 
 def _prune_reason(expr: Expr, cluster: str) -> str:
-    conditions = (m for node in selectors(expr) for m in node.selector.split_label(CLUSTER)[0])
-    rejecting = dict.fromkeys(str(matcher) for matcher in conditions if not matcher.matches(cluster))
+    rejecting = dict.fromkeys(map(str, rejections(expr, cluster)))
     if not rejecting:
         return "the query reads no series"
     return f"the query's conditions leave nothing to ask of this cluster: {', '.join(rejecting)}"
@@ -205,6 +234,6 @@ def _leaf_id(number: int) -> str:
     return prefix + ascii_lowercase[number % 26]
 
 
-def leaf_ids(root: Expr) -> Mapping[Expr, str]:
-    """Return the leaves a root refers to: selector node → leaf id."""
-    return {node: node.selector.name.removeprefix(LEAF_PREFIX) for node in selectors(root)}
+def leaf_id_of(node: VectorSelector | MatrixSelector) -> str:
+    """Return the id of the leaf that a selector of a root stands for."""
+    return node.selector.name.removeprefix(LEAF_PREFIX)

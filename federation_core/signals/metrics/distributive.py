@@ -14,6 +14,8 @@ from federation_core.signals.metrics.expr import (
     Expr,
     MatrixSelector,
     NumberLiteral,
+    StringLiteral,
+    Subquery,
     Unary,
     VectorSelector,
     children,
@@ -22,12 +24,30 @@ from federation_core.signals.metrics.expr import (
 from federation_core.signals.metrics.functions import FUNCTIONS
 
 #: Aggregations whose partial results combine exactly at the root.
-SPLITTABLE = frozenset({"sum", "min", "max", "count", "avg", "topk", "bottomk"})
+SPLITTABLE = frozenset({"sum", "min", "max", "count", "avg", "group", "topk", "bottomk"})
+#: Aggregations that choose among all series by what is no value of them.
+_CHOOSING = frozenset({"limitk", "limit_ratio"})
+#: Functions whose result is a scalar: one value, with no labels.
+_SCALARS = frozenset({"time", "pi", "scalar"})
 
 
 def is_constant(expr: Expr) -> bool:
     """Tell whether the expression reads no series: it has one value, and never one per cluster."""
     return next(selectors(expr), None) is None
+
+
+def is_scalar(expr: Expr) -> bool:
+    """Tell whether the expression is a scalar (or a string), which every vector may be combined with."""
+    match expr:
+        case NumberLiteral() | StringLiteral():
+            return True
+        case Call(function=name):
+            return name in _SCALARS
+        case Unary(operand=operand):
+            return is_scalar(operand)
+        case Binary(left=left, right=right):
+            return is_scalar(left) and is_scalar(right)
+    return False
 
 
 def is_local(expr: Expr) -> bool:
@@ -49,19 +69,45 @@ def why_not_local(expr: Expr) -> str:
 
 def _obstacle(expr: Expr) -> str:
     match expr:
-        case NumberLiteral() | VectorSelector() | MatrixSelector() | Unary():
+        case NumberLiteral() | StringLiteral() | VectorSelector() | MatrixSelector() | Subquery() | Unary():
             return ""
         case Call(function=name):
-            return "" if FUNCTIONS[name].per_series else f"{name} looks at all clusters at once"
-        case Aggregate(grouping=grouping, parameter=parameter):
-            if parameter is not None and not is_constant(parameter):
-                return "its parameter is computed from series"
-            return "" if grouping.keeps(CLUSTER) else "its groups span clusters"
-        case Binary(left=left, right=right, matching=matching):
-            if is_constant(left) or is_constant(right):
-                return ""
-            return "" if matching.keeps(CLUSTER) else "its matching spans clusters"
+            if not FUNCTIONS[name].per_series:
+                return f"{name} looks at all clusters at once"
+            return "it reads or writes the label cluster" if _touches_cluster(expr) else ""
+        case Aggregate():
+            return _obstacle_of_aggregation(expr)
+        case Binary():
+            return _obstacle_of_matching(expr)
     raise TypeError(f"not a PromQL node: {type(expr).__name__}")
+
+
+def _touches_cluster(call: Call) -> bool:
+    # Names of labels are among the strings; a replacement or separator of that spelling costs a push-down, no more.
+    return call.function in ("label_replace", "label_join") and StringLiteral(CLUSTER) in call.arguments
+
+
+def _obstacle_of_aggregation(node: Aggregate) -> str:
+    if node.operator in _CHOOSING:
+        return f"{node.operator} looks at all clusters at once"
+    if node.parameter is not None and not is_constant(node.parameter):
+        return "its parameter is computed from series"
+    if node.parameter == StringLiteral(CLUSTER):
+        return "it reads or writes the label cluster"
+    return "" if node.grouping.keeps(CLUSTER) else "its groups span clusters"
+
+
+def _obstacle_of_matching(node: Binary) -> str:
+    matching = node.matching
+    if is_scalar(node.left) or is_scalar(node.right):
+        return ""
+    if is_constant(node.left) or is_constant(node.right):
+        return "an operand belongs to no cluster"
+    if matching.fill_left is not None or matching.fill_right is not None:
+        return "it makes series out of missing ones"
+    if CLUSTER in matching.include:
+        return "it reads or writes the label cluster"
+    return "" if matching.keeps(CLUSTER) else "its matching spans clusters"
 
 
 def is_splittable(expr: Expr) -> bool:

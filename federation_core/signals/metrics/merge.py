@@ -14,35 +14,52 @@ import numpy as np
 
 from federation_core.errors import Malformed
 from federation_core.query import Query
-from federation_core.signals.metrics.aggregate import SELECTIONS
 from federation_core.signals.metrics.cluster_label import attach
-from federation_core.signals.metrics.distribute import leaf_ids
+from federation_core.signals.metrics.distribute import leaf_id_of, leaf_reference
+from federation_core.signals.metrics.distributive import is_constant
 from federation_core.signals.metrics.evaluate import evaluate
-from federation_core.signals.metrics.expr import Aggregate, Expr, MatrixSelector, VectorSelector
+from federation_core.signals.metrics.expr import (
+    Aggregate,
+    Call,
+    Expr,
+    MatrixSelector,
+    VectorSelector,
+    map_children,
+    selectors,
+)
 from federation_core.signals.metrics.frame import Frame, Grid, Payload, SampleColumns
+from federation_core.signals.metrics.moments import moment_of, on_grids
 from federation_core.signals.metrics.parse import parse, parse_root
-from federation_core.signals.metrics.windows import Windows
+from federation_core.signals.metrics.windows import Windows, windows_of
 
 P = TypeVar("P", Frame, SampleColumns)
+
+
+#: What orders an instant's answer, if nothing is done with it afterwards.
+_RANKINGS = frozenset({"topk", "bottomk"})
+_SORTING = frozenset({"sort", "sort_desc", "sort_by_label", "sort_by_label_desc"})
+#: Stands in a root for a vector without series.
+NOTHING = leaf_reference("")
 
 
 @dataclass(frozen=True, slots=True)
 class LeafSource:
     """Gives a root its leaves: each reference stands for the union of what the clusters sent."""
 
-    leaves: Mapping[Expr, Frame]
+    frames: Mapping[str, Frame]
+    samples: Mapping[str, SampleColumns]
 
     def vector(self, node: VectorSelector, grid: Grid) -> Frame:
         """Return the united frame of a leaf."""
-        return self.leaves[node]
+        return Frame.empty(grid) if node == NOTHING else self.frames[leaf_id_of(node)]
 
     def timestamps(self, node: VectorSelector, grid: Grid) -> Frame:
-        """A root has no samples: timestamps are read inside the clusters."""
-        raise TypeError("a root cannot look at raw samples")
+        """Refuse: the timestamps of samples are read inside the clusters, and no plan asks the root for them."""
+        raise TypeError("a root has no samples behind the values of a leaf")
 
     def windows(self, node: MatrixSelector, grid: Grid) -> Windows:
-        """A root has no windows: ranges are evaluated inside the clusters."""
-        raise TypeError("a root cannot look at raw samples")
+        """Return the windows over the united samples of a leaf."""
+        return windows_of(self.samples[leaf_id_of(node)], grid, node.window_ms, node.offset_ms, moment_of(node))
 
 
 def merge(
@@ -50,24 +67,64 @@ def merge(
 ) -> tuple[Payload, tuple[str, ...]]:
     """Answer a query from cluster → leaf id → payload.
 
-    `silent` clusters change nothing here: every construct of this subset has a value over the clusters that
-    answered, and the coverage ledger says who is missing.
+    `silent` clusters change one thing here: whether nothing is there cannot be known without them, so `absent` has then
+    no value and a warning. Everything else has a value over the clusters that answered, and the coverage ledger says
+    who is missing.
 
-    Raises QueryExecutionError, MergeConflict; Malformed: a part is not what its leaf asked for.
+    Raises QueryExecutionError, QueryTooLarge, MergeConflict; Malformed: a part is not what its leaf asked for.
     """
     expr, grid = parse_root(root), Grid.of(query.time_range)
-    ids = leaf_ids(expr)
-    if isinstance(expr, MatrixSelector):
-        return unite_samples(_parts_of(next(iter(ids.values())), parts, SampleColumns)), ()
-    leaves = {node: unite_frames(_parts_of(leaf_id, parts, Frame), grid) for node, leaf_id in ids.items()}
-    frame, warnings = evaluate(expr, grid, LeafSource(leaves))
-    assert isinstance(frame, Frame)
-    frame = frame.pruned()
-    # The instant answer of topk and bottomk is a ranking, also where the clusters made it; every other answer is listed
-    # by label set.
-    asked = parse(query.text)
-    ranked = grid.is_instant and isinstance(asked, Aggregate) and asked.operator in SELECTIONS
-    return (frame if ranked else frame.sorted_by_labels()), warnings
+    source = _united(expr, grid, parts)
+    undecided: tuple[str, ...] = ()
+    if silent:
+        expr, undecided = _without_absence(expr, source, silent)
+    value, said = evaluate(expr, grid, source)
+    if isinstance(value, Windows):
+        return value.samples_at(0).sorted_by_labels(), undecided + said
+    frame = value.pruned()
+    ranked = grid.is_instant and _is_ranking(parse(query.text))
+    return (frame if ranked else frame.sorted_by_labels()), undecided + said
+
+
+def _is_ranking(asked: Expr) -> bool:
+    """Tell whether the instant answer is in an order of its own, also where the clusters made it, not by label set."""
+    match asked:
+        case Aggregate(operator=operator):
+            return operator in _RANKINGS
+        case Call(function=function):
+            return function in _SORTING
+    return False
+
+
+def _united(expr: Expr, grid: Grid, parts: Mapping[str, Mapping[str, Any]]) -> LeafSource:
+    frames: dict[str, Frame] = {}
+    samples: dict[str, SampleColumns] = {}
+    for node, seen in on_grids(expr, grid):
+        match node:
+            case MatrixSelector():
+                samples[leaf_id_of(node)] = unite_samples(_parts_of(leaf_id_of(node), parts, SampleColumns))
+            case VectorSelector():
+                frames[leaf_id_of(node)] = unite_frames(_parts_of(leaf_id_of(node), parts, Frame), seen)
+    return LeafSource(frames, samples)
+
+
+def _without_absence(expr: Expr, source: LeafSource, silent: Sequence[str]) -> tuple[Expr, tuple[str, ...]]:
+    """Return the root with nothing where `absent` stands, and a warning for each that would have had a value.
+
+    Where some cluster has a series, `absent` is empty anyway; where none has, a silent one might.
+    """
+    said: dict[str, None] = {}
+    listed = ", ".join(sorted(silent))
+
+    def replaced(node: Expr) -> Expr:
+        if isinstance(node, Call) and node.function in ("absent", "absent_over_time") and not is_constant(node):
+            known = [source.frames.get(leaf_id_of(leaf)) for leaf in selectors(node)]
+            if not all(frame is not None and frame.present.any(axis=0).all() for frame in known):
+                said[f"{node.function} is undecided where no cluster has a series: no answer from {listed}"] = None
+            return NOTHING
+        return map_children(node, replaced)
+
+    return replaced(expr), tuple(said)
 
 
 def _parts_of(leaf_id: str, parts: Mapping[str, Mapping[str, Any]], kind: type[P]) -> dict[str, P]:
