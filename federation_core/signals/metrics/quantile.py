@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from federation_core.signals.metrics.frame import Floats, Ints
+from federation_core.signals.metrics.spelling import shortest
 
 
 def quantile_of_sorted(samples: Floats, counts: Ints, quantiles: Floats) -> Floats:
@@ -30,4 +31,4 @@ def quantile_of_sorted(samples: Floats, counts: Ints, quantiles: Floats) -> Floa
 def warn_about_quantile(quantiles: Floats, warn: Callable[[str], None]) -> None:
     """Warn of each quantile outside [0, 1]."""
     for value in np.unique(quantiles[~((quantiles >= 0) & (quantiles <= 1))]).tolist():
-        warn(f"quantile value should be between 0 and 1, got {value:g}")
+        warn(f"quantile value should be between 0 and 1, got {shortest(value)}")

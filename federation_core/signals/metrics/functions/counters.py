@@ -1,4 +1,4 @@
-"""rate, increase, delta and irate.
+"""rate, increase, delta, irate, idelta, resets and changes: what a window says of a counter's or gauge's course.
 
 Rule: exactly Prometheus 3's arithmetic, in its order of operations. The slope between the first and last sample
 of a window is extrapolated to the window's edges where the samples come near them, and by half a sample distance
@@ -9,38 +9,60 @@ Source: Prometheus documentation, "Functions"; behaviour of promql's extrapolate
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from federation_core.signals.metrics.frame import Floats, Frame, Ints
-from federation_core.signals.metrics.functions.contract import Apply, Function, windows_argument
-from federation_core.signals.metrics.windows import Windows
+from federation_core.labels import NAME
+from federation_core.signals.metrics.frame import Bools, Floats, Frame, Ints
+from federation_core.signals.metrics.functions.contract import Apply, Argument, Context, Function, windows_argument
+from federation_core.signals.metrics.functions.runs import Runs, compensated
+from federation_core.signals.metrics.windows import WindowList, Windows
 
 #: A sample is near a window's edge if it is within this many average sample distances of it.
 EDGE_NEARNESS = 1.1
+#: How the name of a counter ends, by convention.
+COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
 
 
-def _rate(windows: Windows) -> Frame:
-    return extrapolate(windows, is_counter=True, per_second=True)
+def _rate(arguments: Sequence[Argument], context: Context) -> Frame:
+    return _of_counter(windows_argument(arguments[0]), context, per_second=True)
 
 
-def _increase(windows: Windows) -> Frame:
-    return extrapolate(windows, is_counter=True, per_second=False)
+def _increase(arguments: Sequence[Argument], context: Context) -> Frame:
+    return _of_counter(windows_argument(arguments[0]), context, per_second=False)
 
 
-def _delta(windows: Windows) -> Frame:
-    return extrapolate(windows, is_counter=False, per_second=False)
-
-
-def extrapolate(windows: Windows, *, is_counter: bool, per_second: bool) -> Frame:
-    """Return the change over every window with at least two samples, extrapolated to the window's edges."""
+def _of_counter(windows: Windows, context: Context, *, per_second: bool) -> Frame:
     listed = windows.holding(2)
+    _say_what_may_be_no_counter(listed, context)
+    changes = _change(listed)
+    _add_resets(listed, changes, context)
+    return _extrapolated(listed, changes, is_counter=True, per_second=per_second)
+
+
+def _say_what_may_be_no_counter(listed: WindowList, context: Context) -> None:
+    labels = listed.windows.columns.labels
+    rated = np.flatnonzero(listed.chosen.any(axis=1)).tolist()
+    for name in dict.fromkeys(labels[row].get(NAME) for row in rated):
+        if name and not name.endswith(COUNTER_SUFFIXES):
+            context.info(f'metric might not be a counter, name does not end in {"/".join(COUNTER_SUFFIXES)}: "{name}"')
+
+
+def _delta(arguments: Sequence[Argument], context: Context) -> Frame:
+    listed = windows_argument(arguments[0]).holding(2)
+    return _extrapolated(listed, _change(listed), is_counter=False, per_second=False)
+
+
+def _change(listed: WindowList) -> Floats:
+    values = listed.windows.columns.values
+    return values[listed.end - 1] - values[listed.first]
+
+
+def _extrapolated(listed: WindowList, change: Floats, *, is_counter: bool, per_second: bool) -> Frame:
+    """Return the change over every window, extrapolated to the window's edges."""
+    windows, first, last = listed.windows, listed.first, listed.end - 1
     values, times = windows.columns.values, windows.columns.t_ms
-    first, last = listed.first, listed.end - 1
-    change = values[last] - values[first]
-    if is_counter:
-        change = _with_resets(values, first, last, change)
     right_ms = listed.times_ms
     to_start = (times[first] - (right_ms - windows.window_ms)) / 1000
     to_end = (right_ms - times[last]) / 1000
@@ -59,28 +81,67 @@ def extrapolate(windows: Windows, *, is_counter: bool, per_second: bool) -> Fram
     return listed.frame(change * factor)
 
 
-def _with_resets(values: Floats, first: Ints, last: Ints, change: Floats) -> Floats:
+def _add_resets(listed: WindowList, changes: Floats, context: Context) -> None:
     """Add to every window's change the values that its counter fell from, in order of time."""
     # A fall between two series is counted too, but no window spans two series.
-    falls = np.flatnonzero(values[1:] < values[:-1]) + 1
+    values = listed.windows.columns.values
+    falls = np.flatnonzero(values[1:] < values[:-1])
     if not len(falls):
-        return change
-    before = np.searchsorted(falls, first, side="right")
-    resets = np.searchsorted(falls, last, side="right") - before
-    for nth in range(int(resets.max(initial=0))):
-        hit = resets > nth
-        change[hit] += values[falls[before[hit] + nth] - 1]
-    return change
+        return
+    before = np.searchsorted(falls, listed.first)
+    counts = np.searchsorted(falls, listed.end - 1) - before
+    fallen = np.flatnonzero(counts)
+    reached = values[falls]
+    for block in Runs.of(before[fallen], counts[fallen], context.check).blocks():
+        windows = fallen[block.index]
+        if block.worth_cutting:
+            totals, errors = compensated(block, lambda places, _: reached[places])
+            changes[windows] += totals + errors
+            continue
+        for _, places in block.positions():
+            changes[windows[: len(places)]] += reached[places]
 
 
 def _irate(windows: Windows) -> Frame:
     """Return the rate between the last two samples of every window."""
     listed = windows.holding(2)
-    values, times = windows.columns.values, windows.columns.t_ms
-    last, previous = listed.end - 1, listed.end - 2
-    reset = values[last] < values[previous]
-    change = np.where(reset, values[last], values[last] - values[previous])
-    return listed.frame(change / ((times[last] - times[previous]) / 1000))
+    newest, previous = _last_two(listed)
+    changes = np.where(newest < previous, newest, newest - previous)
+    times = windows.columns.t_ms
+    return listed.frame(changes / ((times[listed.end - 1] - times[listed.end - 2]) / 1000))
+
+
+def _idelta(windows: Windows) -> Frame:
+    """Return the difference of the last two samples of every window."""
+    listed = windows.holding(2)
+    newest, previous = _last_two(listed)
+    return listed.frame(newest - previous)
+
+
+def _last_two(listed: WindowList) -> tuple[Floats, Floats]:
+    values = listed.windows.columns.values
+    return values[listed.end - 1], values[listed.end - 2]
+
+
+def _resets(windows: Windows) -> Frame:
+    """Return how often a value is below its predecessor in every window."""
+    values = windows.columns.values
+    return _count_between(windows, values[1:] < values[:-1])
+
+
+def _changes(windows: Windows) -> Frame:
+    """Return how often a value differs from its predecessor in every window; NaN after NaN does not."""
+    values = windows.columns.values
+    nan = np.isnan(values)
+    return _count_between(windows, (values[1:] != values[:-1]) & ~(nan[1:] & nan[:-1]))
+
+
+def _count_between(windows: Windows, marked: Bools) -> Frame:
+    """Count the marked neighbours within every window; `marked[i]` is of the samples i and i + 1."""
+    listed = windows.holding(1)
+    before: Ints = np.zeros(windows.columns.sample_count + 1, dtype=np.int64)
+    np.cumsum(marked, out=before[1 : len(marked) + 1])
+    return listed.frame((before[listed.end - 1] - before[listed.first]).astype(np.float64))
 
 
 def _over_windows(compute: Callable[[Windows], Frame]) -> Apply:
@@ -88,8 +149,11 @@ def _over_windows(compute: Callable[[Windows], Frame]) -> Apply:
 
 
 FUNCTIONS = (
-    Function("rate", _over_windows(_rate)),
-    Function("increase", _over_windows(_increase)),
-    Function("delta", _over_windows(_delta)),
+    Function("rate", _rate),
+    Function("increase", _increase),
+    Function("delta", _delta),
     Function("irate", _over_windows(_irate)),
+    Function("idelta", _over_windows(_idelta)),
+    Function("resets", _over_windows(_resets)),
+    Function("changes", _over_windows(_changes)),
 )
