@@ -70,7 +70,7 @@ def read_cursor(text: str, tenant_id: str, query_id: str, key: Key) -> Page:
 def cut(body: dict[str, Any], page: Page) -> Page | None:
     """Leave the rows of one page in an answer's JSON, in their own order; return the next page, None after the last."""
     name = next((name for name in _ROWS if isinstance(body.get(name), list)), "")
-    if not name or body.get("resultType") == "scalar":
+    if not name or body.get("resultType") in ("scalar", "string"):
         return None
     rows: Sequence[Any] = body[name]
     body[name] = rows[page.first : page.first + page.size]

@@ -26,11 +26,12 @@ class Answer(Schema):
 class MetricsAnswer(Answer):
     """Values at one instant or over a range; numbers are texts, as Prometheus writes them."""
 
-    resultType = Str(required=True, metadata={"enum": ["vector", "matrix", "scalar"]})
+    resultType = Str(required=True, metadata={"enum": ["vector", "matrix", "scalar", "string"]})
     result = fields.Raw(
         required=True,
         metadata=described(
-            "vector: {metric, value: [seconds, text]}; matrix: {metric, values: […]}; scalar: [seconds, text]",
+            "vector: {metric, value: [seconds, text]}; matrix: {metric, values: […]}; "
+            "scalar and string: [seconds, text]",
             type="array",
         ),
     )

@@ -28,6 +28,7 @@ from federation_core.signals.metrics.expr import (
     Expr,
     MatrixSelector,
     NumberLiteral,
+    StringLiteral,
     Subquery,
     VectorSelector,
     map_children,
@@ -212,9 +213,10 @@ def split(expr: Expr, query: Query, clusters: Sequence[str]) -> Split:
 
 
 def _require_value_per_step(expr: Expr, query: Query) -> None:
-    if isinstance(expr, MatrixSelector | Subquery) and query.time_range.step_ms:
+    if isinstance(expr, MatrixSelector | Subquery | StringLiteral) and query.time_range.step_ms:
+        kind = "string" if isinstance(expr, StringLiteral) else "range vector"
         raise InvalidRequest(
-            "a range query needs one value per step, and this is a range vector",
+            f"a range query needs one value per step, and this is a {kind}",
             field="query",
             got=to_text(expr),
             expected="a scalar or instant vector, for example rate(…) of it; or an instant query",

@@ -154,13 +154,15 @@ def evaluate(
     max_values: int = Limits().max_values,
     check: Callable[[], None] = lambda: None,
     delayed_names: bool = False,
-) -> tuple[Frame | Windows, tuple[str, ...]]:
-    """Return the value of an expression on a grid, a frame or the windows of a range vector, and its annotations.
+) -> tuple[Frame | Windows | str, tuple[str, ...]]:
+    """Return the value of an expression on a grid, and its annotations: a frame, the windows of a range, a string.
 
     Moments (`@ start()`) and the steps of subqueries must have been resolved. See `Session` for the options.
 
     Raises QueryExecutionError: Prometheus would refuse to evaluate it on this data. QueryTooLarge: there is no room.
     """
+    if isinstance(expr, StringLiteral):
+        return expr.value, ()
     session = Session(source, max_values, check, delayed_names)
     evaluation = Evaluation(grid, session)
     # Overflow, 0/0 and comparisons with NaN have defined values in PromQL; they are no accidents to report.

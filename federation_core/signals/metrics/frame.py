@@ -224,8 +224,30 @@ class SampleColumns:
         return self if order == list(range(len(order))) else self.take(order)
 
 
+@dataclass(frozen=True, slots=True)
+class StringValue:
+    """The answer to a query that is a string literal, at one moment."""
+
+    at_ms: int
+    text: str
+
+    @property
+    def series_count(self) -> int:
+        """A string belongs to no series."""
+        return 0
+
+    @property
+    def sample_count(self) -> int:
+        """It is one value."""
+        return 1
+
+    def sorted_by_labels(self) -> StringValue:
+        """Return the string, which has no labels to be sorted by."""
+        return self
+
+
 #: What a leaf or a whole query of this signal answers with.
-Payload: TypeAlias = Frame | SampleColumns
+Payload: TypeAlias = Frame | SampleColumns | StringValue
 
 
 def size(payload: Payload) -> tuple[int, int]:

@@ -61,6 +61,8 @@ class Spelled:
 
     text: str
     moments_ms: tuple[int, ...]
+    #: What of a newer PromQL is in it that the parser does not read; empty for nothing.
+    beyond: str = ""
 
 
 def guard(text: str, bounds: Bounds = QUERY) -> Spelled:
@@ -79,7 +81,7 @@ def guard(text: str, bounds: Bounds = QUERY) -> Spelled:
     for token in _TOKEN.finditer(text):
         scan.see(token)
     scan.finish()
-    return Spelled("".join(scan.spelled), tuple(scan.moments_ms))
+    return Spelled("".join(scan.spelled), tuple(scan.moments_ms), scan.beyond)
 
 
 @dataclass(slots=True)
@@ -98,6 +100,9 @@ class _Scan:
     #: `@` or `offset` if its value comes next, and where in `spelled` it stands.
     modifier: str = ""
     modifier_at: int = 0
+    beyond: str = ""
+    #: The last token that is no blank.
+    last: str = ""
 
     def see(self, token: re.Match[str]) -> None:
         """Take in the next token and spell it for the parser."""
@@ -105,7 +110,9 @@ class _Scan:
         self.spelled.append(_respell(kind, word))
         if kind in ("blank", "comment"):
             return
+        self._look_beyond(kind, word)
         self._modify(kind, word, at)
+        self.last = word
         is_operator = kind == "operator" or (kind == "word" and word.lower() in _WORD_OPERATORS)
         # Matchers inside braces are no operators, and are bounded by the length alone.
         self.operators += is_operator and not (self.opened and self.opened[-1][0] == "{")
@@ -126,6 +133,14 @@ class _Scan:
             raise syntax_error(f"this {bracket!r} is not closed", self.text, at)
         if self.hanging:
             raise syntax_error(f"the query ends after {self.hanging!r}", self.text, len(self.text.rstrip()))
+
+    def _look_beyond(self, kind: str | None, word: str) -> None:
+        follows_a_selector = self.last[-1:].isalnum() or self.last in ("]", "}")
+        inside_range = bool(self.opened) and self.opened[-1][0] == "["
+        if kind == "word" and word.lower() in ("smoothed", "anchored") and follows_a_selector:
+            self.beyond = word.lower()
+        elif (inside_range and kind in ("open", "operator")) or (self.modifier.lower() == "offset" and word == "("):
+            self.beyond = "duration arithmetic"
 
     def _modify(self, kind: str | None, word: str, at: int) -> None:
         if word == "@" or word.lower() == "offset":

@@ -30,6 +30,7 @@ from federation_core.signals.metrics.expr import (
 from federation_core.signals.metrics.frame import Frame, Grid, Payload, SampleColumns
 from federation_core.signals.metrics.moments import moment_of, on_grids
 from federation_core.signals.metrics.parse import parse, parse_root
+from federation_core.signals.metrics.run import payload_of
 from federation_core.signals.metrics.windows import Windows, windows_of
 
 P = TypeVar("P", Frame, SampleColumns)
@@ -79,11 +80,9 @@ def merge(
     if silent:
         expr, undecided = _without_absence(expr, source, silent)
     value, said = evaluate(expr, grid, source)
-    if isinstance(value, Windows):
-        return value.samples_at(0).sorted_by_labels(), undecided + said
-    frame = value.pruned()
+    payload = payload_of(value.pruned() if isinstance(value, Frame) else value, grid)
     ranked = grid.is_instant and _is_ranking(parse(query.text))
-    return (frame if ranked else frame.sorted_by_labels()), undecided + said
+    return (payload if ranked else payload.sorted_by_labels()), undecided + said
 
 
 def _is_ranking(asked: Expr) -> bool:

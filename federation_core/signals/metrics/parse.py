@@ -7,6 +7,7 @@ the construct; nothing is dropped on the way.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -40,9 +41,10 @@ from federation_core.signals.metrics.expr import (
     map_children,
 )
 from federation_core.signals.metrics.functions import FUNCTIONS
-from federation_core.signals.metrics.guards import QUERY, ROOT, Bounds, guard, too_large
+from federation_core.signals.metrics.guards import QUERY, ROOT, Bounds, guard, syntax_error, too_large
 
 SUPPORTED_AGGREGATIONS = frozenset(AGGREGATIONS) | SELECTIONS
+_ABOUT_FUNCTION = re.compile(r"(?:function with name|call to function) '(\w+)'")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: The parser's operators are not hashable; their names are.
 _MATCH_OPS = {
@@ -82,8 +84,10 @@ def _read(text: str, bounds: Bounds) -> Expr:
     try:
         tree = promql.parse(spelled.text)
     except ValueError as exc:
+        if spelled.beyond:
+            raise _unsupported(spelled.beyond) from None
         # The parser tells no places; those that can be known without it, `guard` has told.
-        raise QuerySyntaxError(str(exc)) from None
+        raise _located(str(exc), text) from None
     except BaseException as exc:
         # The parser panics on a duration it cannot hold, and a panic is no `Exception`: it would end the thread.
         if type(exc).__name__ != "PanicException":
@@ -95,6 +99,13 @@ def _read(text: str, bounds: Bounds) -> Expr:
     if depth > bounds.depth:
         raise too_large("depth", depth, bounds.depth)
     return expr
+
+
+def _located(message: str, text: str) -> QuerySyntaxError:
+    """Return the error with its place where it is about a function that occurs once."""
+    about = _ABOUT_FUNCTION.search(message)
+    found = list(re.finditer(rf"\b{re.escape(about[1])}\b", text)) if about else []
+    return syntax_error(message, text, found[0].start()) if len(found) == 1 else QuerySyntaxError(message)
 
 
 def _placed(expr: Expr, moments_ms: Sequence[int]) -> Expr:
@@ -219,4 +230,4 @@ def _ms(duration: timedelta) -> int:
 
 
 def _unsupported(construct: str) -> UnsupportedQuery:
-    return UnsupportedQuery(f"{construct} is not supported yet", construct=construct)
+    return UnsupportedQuery(f"{construct} is not supported", construct=construct)

@@ -17,14 +17,16 @@ import numpy as np
 from federation_core.errors import Malformed
 from federation_core.labels import Labels
 from federation_core.query import Query
-from federation_core.signals.metrics.frame import Bools, Floats, Frame, Grid, Ints, Payload, SampleColumns
+from federation_core.signals.metrics.frame import Bools, Floats, Frame, Grid, Ints, Payload, SampleColumns, StringValue
 
 
 def to_json(payload: Payload, query: Query | None = None) -> dict[str, Any]:
-    """Return `{"resultType": …, "result": …}`: vector or scalar for an instant, matrix for a range.
+    """Return `{"resultType": …, "result": …}`: vector, scalar or string for an instant, matrix for a range.
 
     `query` belongs to the signal's contract and is not needed: a payload knows its grid.
     """
+    if isinstance(payload, StringValue):
+        return {"resultType": "string", "result": [format_seconds(payload.at_ms), payload.text]}
     if isinstance(payload, SampleColumns):
         return {"resultType": "matrix", "result": _raw_matrix(payload)}
     if not payload.grid.is_instant:

@@ -18,7 +18,7 @@ from federation_core.query import Deadline, TimeRange
 from federation_core.signals.metrics.cluster_label import EXPORTED_CLUSTER, require_distinct, set_aside
 from federation_core.signals.metrics.evaluate import evaluate
 from federation_core.signals.metrics.expr import Expr, MatrixSelector, VectorSelector, selectors
-from federation_core.signals.metrics.frame import Frame, Grid, Payload, SampleColumns
+from federation_core.signals.metrics.frame import Frame, Grid, Payload, SampleColumns, StringValue
 from federation_core.signals.metrics.moments import moment_of, on_grids, resolve, seen_from
 from federation_core.signals.metrics.parse import parse
 from federation_core.signals.metrics.printer import to_text
@@ -67,6 +67,16 @@ class Span:
     selector: Selector
     start_ms: int
     end_ms: int
+
+
+def payload_of(value: Frame | Windows | str, grid: Grid) -> Payload:
+    """Return what the engine found as the answer to a query."""
+    match value:
+        case Windows():
+            return value.samples_at(0)
+        case str():
+            return StringValue(grid.end_ms, value)
+    return value
 
 
 def span_of(node: VectorSelector | MatrixSelector, grid: Grid) -> Span:
@@ -146,7 +156,7 @@ class SampleStore:
         value, said = evaluate(
             expr, grid, self, max_values=self.limits.max_values, check=self.check, delayed_names=delayed_names
         )
-        return (value.samples_at(0) if isinstance(value, Windows) else value), said
+        return payload_of(value, grid), said
 
     def require_within(self) -> None:
         """Raise QueryTooLarge if more was read than the scope allows."""

@@ -16,12 +16,19 @@ import numpy as np
 
 from federation_core.errors import Malformed
 from federation_core.labels import Labels
-from federation_core.signals.metrics.frame import Frame, Grid, Payload, SampleColumns
+from federation_core.signals.metrics.frame import Frame, Grid, Payload, SampleColumns, StringValue
 
 
 def encode(payload: Payload) -> bytes:
     """Write a payload."""
-    wire = _frame_columns(payload) if isinstance(payload, Frame) else _sample_columns(payload)
+    wire: dict[str, Any]
+    match payload:
+        case Frame():
+            wire = _frame_columns(payload)
+        case SampleColumns():
+            wire = _sample_columns(payload)
+        case StringValue(at_ms=at_ms, text=text):
+            wire = {"form": "string", "at_ms": at_ms, "text": text}
     packed: bytes = msgpack.packb(wire, use_bin_type=True)
     return packed
 
@@ -33,6 +40,8 @@ def decode(data: bytes) -> Payload:
     """
     try:
         wire = msgpack.unpackb(data, raw=False)
+        if wire["form"] == "string":
+            return StringValue(int(wire["at_ms"]), str(wire["text"]))
         return _read_frame(wire) if wire["form"] == "frame" else _read_samples(wire)
     except (ValueError, KeyError, TypeError, IndexError, msgpack.exceptions.UnpackException) as exc:
         raise Malformed(f"a metrics payload cannot be read: {exc}") from exc
