@@ -1,8 +1,8 @@
 """What is looked at before the parser sees a text: size, nesting, operators; and where a bracket was left open.
 
 Rule: the parser recurses on the process' own stack, so a text deep enough to exhaust it would kill the process.
-Nothing reaches the parser that is not bounded here. Spellings that Prometheus accepts and the parser does not
-(`1_000`, a raw string with a backslash, `offset 0s`) are rewritten to equal ones that both accept. The moments of `@`
+Nothing reaches the parser that is not bounded here. Spellings that Prometheus accepts and the parser does not,
+or reads otherwise (`literals`, `offset 0s`), are rewritten to equal ones that both read alike. The moments of `@`
 are taken out of the text: the parser cannot hold those before 1970, and cuts off what Prometheus rounds.
 """
 
@@ -12,9 +12,8 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from federation_core.errors import InvalidRequest, QuerySyntaxError, QueryTooLarge
-from federation_core.labels import quote
-from federation_core.times import parse_duration_ms
+from federation_core.errors import QuerySyntaxError, QueryTooLarge
+from federation_core.signals.metrics.literals import number_of, respell_number, respell_raw, respell_string
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,6 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _CLOSES = {")": "(", "]": "[", "}": "{"}
-_DECIMAL = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][0-9]+)?")
 #: No time at all, which the parser takes for no duration.
 _NOTHING = re.compile(r"0+(?:\.0*)?|0x0+|(?:0+(?:ms|[smhdwy]))+", re.IGNORECASE)
 #: Moments beyond are no times of anything, and would leave the range in which times can be computed with.
@@ -107,7 +105,7 @@ class _Scan:
     def see(self, token: re.Match[str]) -> None:
         """Take in the next token and spell it for the parser."""
         kind, word, at = token.lastgroup, token.group(), token.start()
-        self.spelled.append(_respell(kind, word))
+        self.spelled.append(self._spell(kind, word, at))
         if kind in ("blank", "comment"):
             return
         self._look_beyond(kind, word)
@@ -133,6 +131,19 @@ class _Scan:
             raise syntax_error(f"this {bracket!r} is not closed", self.text, at)
         if self.hanging:
             raise syntax_error(f"the query ends after {self.hanging!r}", self.text, len(self.text.rstrip()))
+
+    def _spell(self, kind: str | None, word: str, at: int) -> str:
+        match kind:
+            case "raw":
+                return respell_raw(word)
+            case "number":
+                return respell_number(word)
+            case "string":
+                try:
+                    return respell_string(word)
+                except ValueError:
+                    raise syntax_error("the escaped bytes of this string are no UTF-8", self.text, at) from None
+        return word
 
     def _look_beyond(self, kind: str | None, word: str) -> None:
         follows_a_selector = self.last[-1:].isalnum() or self.last in ("]", "}")
@@ -189,32 +200,6 @@ def syntax_error(message: str, text: str, at: int) -> QuerySyntaxError:
     line = text.count("\n", 0, at) + 1
     column = at - (text.rfind("\n", 0, at) + 1) + 1
     return QuerySyntaxError(f"{line}:{column}: {message}", line=line, column=column)
-
-
-def number_of(word: str) -> float:
-    """Read a number as PromQL does: decimal, hexadecimal, or a duration in seconds.
-
-    Raises ValueError: it is none.
-
-    >>> number_of("-1e3"), number_of("0x1F"), number_of("1m30s"), number_of("1_000")
-    (-1000.0, 31.0, 90.0, 1000.0)
-    """
-    sign, digits = (-1.0, word[1:]) if word.startswith("-") else (1.0, word)
-    digits = digits.replace("_", "")
-    try:
-        if digits.lower().startswith("0x"):
-            return sign * float(int(digits, 16))
-        return sign * (float(digits) if _DECIMAL.fullmatch(digits) else parse_duration_ms(digits) / 1000)
-    except (InvalidRequest, OverflowError) as exc:
-        raise ValueError(f"{word!r} is no number") from exc
-
-
-def _respell(kind: str | None, word: str) -> str:
-    if kind == "raw" and "\\" in word:
-        return quote(word[1:-1])
-    if kind == "number" and re.fullmatch(r"[0-9]+(?:_[0-9]+)+(?:\.[0-9]+)?", word):
-        return word.replace("_", "")
-    return word
 
 
 def too_large(limit: str, asked: int, allowed: int) -> QueryTooLarge:

@@ -93,6 +93,8 @@ def test_every_construct_becomes_its_node() -> None:
         ("a + on (b) fill_right (-2) c", "a + on (b) fill_right (-2) c"),
         ('label_replace(x, "a", "$1", \'b\', `\\d`)', 'label_replace(x, "a", "$1", "b", "\\\\d")'),
         ('"text"', '"text"'),
+        (r'x{a="\xc3\xa9\\\x41\351"}'.replace(r"\351", r"\303\251"), 'x{a="é\\\\Aé"}'),
+        (r'x{a="\\xff"}', r'x{a="\\xff"}'),
     ],
 )
 def test_text_is_printed_in_one_spelling(text: str, printed: str) -> None:
@@ -112,6 +114,7 @@ def test_text_is_printed_in_one_spelling(text: str, printed: str) -> None:
         ("", 1, 1),
         ('x{a="\ud800"}', 1, 6),
         ("x @ 1e300", 1, 5),
+        (r'x{a="\xe9"}', 1, 5),
         ("x +\n nosuch(y)", 2, 2),
     ],
 )
