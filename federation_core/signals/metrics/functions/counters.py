@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from federation_core.labels import NAME
-from federation_core.signals.metrics.frame import Bools, Floats, Frame, Ints
+from federation_core.signals.metrics.frame import Bools, Floats, Frame
 from federation_core.signals.metrics.functions.contract import Apply, Argument, Context, Function, windows_argument
-from federation_core.signals.metrics.functions.runs import Runs, compensated
+from federation_core.signals.metrics.functions.runs import Runs, compensated, marks_before
 from federation_core.signals.metrics.windows import WindowList, Windows
 
 #: A sample is near a window's edge if it is within this many average sample distances of it.
@@ -139,8 +139,7 @@ def _changes(windows: Windows) -> Frame:
 def _count_between(windows: Windows, marked: Bools) -> Frame:
     """Count the marked neighbours within every window; `marked[i]` is of the samples i and i + 1."""
     listed = windows.holding(1)
-    before: Ints = np.zeros(windows.columns.sample_count + 1, dtype=np.int64)
-    np.cumsum(marked, out=before[1 : len(marked) + 1])
+    before = marks_before(marked)
     return listed.frame((before[listed.end - 1] - before[listed.first]).astype(np.float64))
 
 

@@ -47,7 +47,9 @@ def _median_deviation(samples: Floats, runs: Runs) -> Floats:
     ordered = _sorted(samples)
     deviations = np.abs(ordered - _median(ordered, runs.counts)[:, None])
     inside = np.arange(samples.shape[1]) < runs.counts[:, None]
-    return _median(_sorted(np.where(inside, deviations, np.inf)), runs.counts)
+    deviation = _median(_sorted(np.where(inside, deviations, np.inf)), runs.counts)
+    # From a sample that is NaN nothing deviates by any number.
+    return np.where(np.isnan(ordered[:, 0]), np.nan, deviation)
 
 
 def _median(ordered: Floats, counts: Ints) -> Floats:

@@ -8,12 +8,12 @@ Source: Prometheus documentation, "Functions"; behaviour of promql's linear regr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from federation_core.errors import QueryExecutionError
-from federation_core.signals.metrics.frame import Bools, Floats, Frame, Ints, SampleColumns
+from federation_core.signals.metrics.frame import Floats, Frame, Ints, SampleColumns
 from federation_core.signals.metrics.functions.contract import (
     Argument,
     Context,
@@ -21,7 +21,7 @@ from federation_core.signals.metrics.functions.contract import (
     frame_argument,
     windows_argument,
 )
-from federation_core.signals.metrics.functions.runs import Runs, compensated, over_runs
+from federation_core.signals.metrics.functions.runs import Runs, compensated, marks_before, over_runs
 from federation_core.signals.metrics.spelling import six_decimals
 from federation_core.signals.metrics.windows import WindowList
 
@@ -29,52 +29,47 @@ from federation_core.signals.metrics.windows import WindowList
 def _deriv(arguments: Sequence[Argument], context: Context) -> Frame:
     """Return the slope, per second, of the line through every window with at least two samples."""
     listed = windows_argument(arguments[0]).holding(2)
-    columns = listed.windows.columns
-
-    def slope(windows: Runs) -> Floats:
-        return _line(columns, windows, columns.t_ms[windows.first])[0]
-
-    return over_runs(listed, context, slope)
+    t_ms, line = listed.windows.columns.t_ms, _lines(listed.windows.columns)
+    return over_runs(listed, context, lambda windows: line(windows, t_ms[windows.first])[0])
 
 
 def _predict_linear(arguments: Sequence[Argument], context: Context) -> Frame:
     """Return where that line is so many seconds after the evaluation time."""
     listed = windows_argument(arguments[0]).holding(2)
+    line = _lines(listed.windows.columns)
     ahead_s = listed.per_step(frame_argument(arguments[1]).values[0])
     # Of the evaluation time: an offset or `@` moves the samples, not what is asked about.
     now_ms = listed.per_step(context.grid.times_ms)
 
-    def prediction(windows: Runs) -> Floats:
-        slope, intercept = _line(listed.windows.columns, windows, now_ms[windows.index])
-        ahead: Floats = slope * ahead_s[windows.index]
-        return ahead + intercept
+    def height(windows: Runs) -> Floats:
+        slope, now = line(windows, now_ms[windows.index])
+        now += slope * ahead_s[windows.index]
+        return now
 
-    return over_runs(listed, context, prediction)
-
-
-def _line(columns: SampleColumns, windows: Runs, origin_ms: Ints) -> tuple[Floats, Floats]:
-    """Return slope and height at the window's origin of the line through every window."""
-
-    def terms(places: Ints, of: Ints) -> Floats:
-        x, y = (columns.t_ms[places] - origin_ms[of]) / 1000, columns.values[places]
-        return np.stack((x, y, x * y, x * x))
-
-    totals, errors = compensated(windows, terms, (4,))
-    sum_x, sum_y, sum_xy, sum_xx = totals + errors
-    n = windows.counts
-    slope = (sum_xy - sum_x * sum_y / n) / (sum_xx - sum_x * sum_x / n)
-    height = sum_y / n - slope * sum_x / n
-    first = columns.values[windows.first]
-    flat = np.where(np.isinf(first), np.nan, 0.0)
-    constant = _are_constant(columns.values, windows)
-    return np.where(constant, flat, slope), np.where(constant, first + flat, height)
+    return over_runs(listed, context, height)
 
 
-def _are_constant(values: Floats, windows: Runs) -> Bools:
-    """Tell which windows hold one value only; NaN is no value."""
-    changes: Ints = np.concatenate(([0], np.cumsum(values[1:] != values[:-1])))
-    constant: Bools = changes[windows.first + windows.counts - 1] == changes[windows.first]
-    return constant
+def _lines(columns: SampleColumns) -> Callable[[Runs, Ints], tuple[Floats, Floats]]:
+    """Return what finds, of windows and an origin in ms for each, the slope of their lines and the height there."""
+    values, t_ms = columns.values, columns.t_ms
+    # NaN differs from NaN: a window that holds some is not constant.
+    changes = marks_before(values[1:] != values[:-1])
+
+    def line(windows: Runs, origin_ms: Ints) -> tuple[Floats, Floats]:
+        def terms(places: Ints, of: Ints) -> Floats:
+            x, y = (t_ms[places] - origin_ms[of]) / 1000, values[places]
+            return np.stack((x, y, x * y, x * x))
+
+        totals, errors = compensated(windows, terms, (4,))
+        sum_x, sum_y, sum_xy, sum_xx = totals + errors
+        n, last = windows.counts, windows.first + windows.counts - 1
+        slope = (sum_xy - sum_x * sum_y / n) / (sum_xx - sum_x * sum_x / n)
+        height = sum_y / n - slope * sum_x / n
+        constant = changes[last] == changes[windows.first]
+        flat = np.where(np.isinf(values[last]), np.nan, 0.0)
+        return np.where(constant, flat, slope), np.where(constant, values[last] + flat, height)
+
+    return line
 
 
 def _double_exponential_smoothing(arguments: Sequence[Argument], context: Context) -> Frame:

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from federation_core.signals.metrics.compensated import two_sum
-from federation_core.signals.metrics.frame import Floats, Frame, Ints
+from federation_core.signals.metrics.frame import Bools, Floats, Frame, Ints
 from federation_core.signals.metrics.functions.contract import Context
 from federation_core.signals.metrics.windows import Number, WindowList
 
 #: Runs handled together: few enough that their state stays in the processor's cache.
-_TOGETHER = 16_384
+_TOGETHER = 8_192
 #: Runs longer than this are cut if they have fewer samples than this per position.
 _WORTH_A_STEP = 256
 #: Positions between two looks at whether anybody still waits.
@@ -102,6 +101,11 @@ class Pieces:
         return ordered
 
 
+def marks_before(marked: Bools) -> Ints:
+    """Return for every sample how many pairs of neighbours before it are marked; `marked[i]` is of samples i, i + 1."""
+    return np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(marked)))
+
+
 #: places, the run of each → what is added up: one term per place, or a row of them for each of several sums.
 Term = Callable[[Ints, Ints], Floats]
 
@@ -113,25 +117,28 @@ def compensated(runs: Runs, term: Term, sums: tuple[int, ...] = ()) -> tuple[Flo
 
 def _compensated(runs: Runs, term: Term, shape: tuple[int, ...], of: Ints) -> tuple[Floats, Floats]:
     totals, errors = np.zeros(shape), np.zeros(shape)
-    if not runs.worth_cutting:
+    if runs.worth_cutting:
+        cut = runs.cut()
+        found = _compensated(cut.pieces, term, (*shape[:-1], len(cut.of)), of[cut.of[cut.pieces.index]])
+        piece_totals, piece_errors = map(cut.in_order, found)
+        for _, numbers in cut.runs.positions():
+            _add(totals, errors, piece_totals[..., numbers])
+            errors[..., : len(numbers)] += piece_errors[..., numbers]
+    else:
         for _, places in runs.positions():
             _add(totals, errors, term(places, of[: len(places)]))
-        return totals, errors
-    cut = runs.cut()
-    found = _compensated(cut.pieces, term, (*shape[:-1], len(cut.of)), of[cut.of[cut.pieces.index]])
-    piece_totals, piece_errors = map(cut.in_order, found)
-    for _, numbers in cut.runs.positions():
-        _add(totals, errors, piece_totals[..., numbers])
-        errors[..., : len(numbers)] += piece_errors[..., numbers]
+    # Beside a sum that is not finite there is no error to keep; no sum ever comes back from there.
+    errors[~np.isfinite(totals)] = 0.0
     return totals, errors
 
 
 def _add(totals: Floats, errors: Floats, terms: Floats) -> None:
-    """Add terms to the sums of the first runs, in place; no error is kept beside an infinite total."""
-    m = terms.shape[-1]
-    total, lost = two_sum(totals[..., :m], terms)
-    errors[..., :m] = np.where(np.isinf(total), 0.0, errors[..., :m] + lost)
-    totals[..., :m] = total
+    """Add terms to the sums of the first runs, in place, and what the rounding loses to their errors."""
+    before = totals[..., : terms.shape[-1]]
+    total = before + terms
+    share = total - before
+    errors[..., : terms.shape[-1]] += (before - (total - share)) + (terms - share)
+    before[...] = total
 
 
 #: Finds one result for each run of a block.
