@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from federation_core.errors import FederationError
-from federation_core.signals.metrics.frame import Frame, SampleColumns
+from federation_core.signals.metrics.frame import Frame, SampleColumns, StringValue
 from tests.support.promql_cases import Case, Expected
 from tests.support.sample_store import as_dict
 
@@ -63,8 +63,9 @@ def _about_annotations(expected: Expected, annotations: Sequence[str]) -> str:
 def _about_payload(expected: Expected, payload: object) -> str:
     if _kind(payload) != expected.kind:
         return f"a {_kind(payload)}, not a {expected.kind}: {_shown(payload)}"
-    if not isinstance(payload, Frame | SampleColumns):
-        return "" if payload == expected.text else f"{payload!r}, not {expected.text!r}"
+    if isinstance(payload, StringValue):
+        return "" if payload.text == expected.text else f"{payload.text!r}, not {expected.text!r}"
+    assert isinstance(payload, Frame | SampleColumns)
     got, rows = as_dict(payload), expected.rows
     same = got.keys() == rows.keys() and all(
         got[labels].keys() == row.keys() and all(close(got[labels][t], v) for t, v in row.items())
@@ -79,11 +80,12 @@ def _about_payload(expected: Expected, payload: object) -> str:
 
 def _kind(payload: object) -> str:
     match payload:
-        case Frame(kind=kind):
-            return kind
+        case Frame(kind=kind, grid=grid):
+            # A scalar over a range is a series without labels.
+            return kind if grid.is_instant else "vector"
         case SampleColumns():
             return "range vector"
-        case str():
+        case StringValue():
             return "string"
     return type(payload).__name__
 

@@ -16,7 +16,7 @@ import pytest
 
 from federation_core.errors import FederationError, UnsupportedQuery
 from federation_core.labels import CLUSTER, Labels
-from federation_core.signals.metrics.frame import Frame, SampleColumns
+from federation_core.signals.metrics.frame import Frame, Payload, SampleColumns, StringValue
 from federation_core.signals.metrics.parse import parse
 from tests.support.promql_cases import Case, cases
 from tests.support.promql_verdicts import close, table
@@ -31,8 +31,8 @@ LISTED = dict.fromkeys(
     "2 + 8 + 1e100 - 1e100: the large terms lie in two clusters, and each part is rounded to one of them",
 )
 
-#: A payload, whatever an evaluation raised, or a string.
-Outcome = Frame | SampleColumns | str | FederationError
+#: A payload, or what an evaluation raised.
+Outcome = Payload | FederationError
 
 
 def cluster_of(labels: Labels) -> str:
@@ -61,7 +61,7 @@ def verdict(case: Case) -> tuple[str, str]:
         return "overflow told" if any("left the range of float64" in text for text in said) else "different", difference
     if isinstance(wanted, FederationError):
         return "error", wanted.message
-    return ("same" if isinstance(wanted, str) or as_dict(wanted) else "empty"), ""
+    return ("same" if isinstance(wanted, StringValue) or as_dict(wanted) else "empty"), ""
 
 
 def outcome(ask: Callable[[], tuple[Outcome, tuple[str, ...]]]) -> tuple[Outcome, tuple[str, ...]]:
@@ -77,7 +77,7 @@ def differs(got: Outcome, wanted: Outcome) -> str:
     if type(got) is not type(wanted):
         return shown
     if not isinstance(got, Frame | SampleColumns) or not isinstance(wanted, Frame | SampleColumns):
-        return shown if isinstance(got, str) and got != wanted else ""
+        return shown if isinstance(got, StringValue) and got != wanted else ""
     rows, wanted_rows = as_dict(got), as_dict(wanted)
     same = rows.keys() == wanted_rows.keys() and all(
         rows[labels].keys() == row.keys() and all(close(rows[labels][t], v, _TOLERANCE) for t, v in row.items())
