@@ -118,7 +118,7 @@ def answer_one(
     limits: Limits | None = None,
 ) -> tuple[Payload, tuple[str, ...]]:
     """Evaluate over one store; return the answer in the engine's order, and its annotations."""
-    expr, grid = resolve(parse(text), time_range.start_ms, time_range.end_ms), Grid.of(time_range)
+    expr, grid = resolve(parse(text), time_range), Grid.of(time_range)
     samples = SampleStore("one", limits or Limits())
     for span in spans_of(expr, grid):
         found = [row for row in store if span.selector.matches(row[0])]

@@ -26,7 +26,7 @@ from federation_core.tenancy import Scope
 def reads_until(expr: Expr, query: Query) -> int:
     """Return the newest moment that a selector reads: a negative offset looks beyond the query's end."""
     asked = query.time_range
-    resolved, grid = resolve(expr, asked.first_ms, asked.end_ms), Grid.of(asked)
+    resolved, grid = resolve(expr, asked), Grid.of(asked)
     found = (
         seen_from(node, seen)[1]
         for node, seen in on_grids(resolved, grid)

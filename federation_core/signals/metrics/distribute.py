@@ -191,7 +191,7 @@ def split(expr: Expr, query: Query, clusters: Sequence[str]) -> Split:
     than a text may be (escapes and parentheses make it grow), which is better said before clusters have worked for it.
     """
     _require_value_per_step(expr, query)
-    expr = resolve(expr, query.time_range.first_ms, query.time_range.end_ms)
+    expr = resolve(expr, query.time_range)
     leaves = Leaves()
     root = rewrite(expr, Place(Grid.of(query.time_range), leaves))
     for leaf, _ in leaves.ids:

@@ -28,7 +28,7 @@ SPLITTABLE = frozenset({"sum", "min", "max", "count", "avg", "group", "topk", "b
 #: Aggregations that choose among all series by what is no value of them.
 _CHOOSING = frozenset({"limitk", "limit_ratio"})
 #: Functions whose result is a scalar: one value, with no labels.
-_SCALARS = frozenset({"time", "pi", "scalar"})
+_SCALARS = frozenset({"time", "pi", "scalar", "min_of", "max_of"})
 
 
 def is_constant(expr: Expr) -> bool:

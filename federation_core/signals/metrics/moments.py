@@ -1,19 +1,22 @@
 """When things are seen: `@`, offsets and the steps of subqueries.
 
-Rule: `resolve` is applied once, before anything is split or evaluated: `@ start()` and `@ end()` mean the ends of the
-range that was *asked*, also for a leaf that is evaluated on another one. The grid of a subquery is found here alone, so
-that the planner and the engine never differ in it.
+Rule: `resolve` is applied once, before anything is split or evaluated: `start()`, `end()`, `range()` and `step()`, also
+after `@`, are those of the range that was *asked*, also for a leaf that is evaluated on another one. The grid of a
+subquery is found here alone, so that the planner and the engine never differ in it.
 Source: Prometheus documentation, "Querying basics / @ modifier, subquery".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
+from federation_core.query import TimeRange
 from federation_core.signals.metrics.expr import (
+    Call,
     Expr,
     MatrixSelector,
+    NumberLiteral,
     Subquery,
     VectorSelector,
     children,
@@ -25,11 +28,22 @@ from federation_core.signals.metrics.frame import Grid
 DEFAULT_STEP_MS = 60_000
 
 
-def resolve(expr: Expr, start_ms: int, end_ms: int) -> Expr:
-    """Return the expression with every moment in ms and every subquery's step written out."""
-    resolved = map_children(expr, lambda child: resolve(child, start_ms, end_ms))
+#: Functions that say what was asked, in seconds; `resolve` puts their values in.
+ASKED: Mapping[str, Callable[[TimeRange], int]] = {
+    "start": lambda asked: asked.first_ms,
+    "end": lambda asked: asked.end_ms,
+    "range": lambda asked: asked.end_ms - asked.first_ms,
+    "step": lambda asked: asked.step_ms,
+}
+
+
+def resolve(expr: Expr, asked: TimeRange) -> Expr:
+    """Return the expression with every moment in ms, and what depends on the asked range, written out."""
+    resolved = map_children(expr, lambda child: resolve(child, asked))
+    if isinstance(resolved, Call) and resolved.function in ASKED:
+        return NumberLiteral(ASKED[resolved.function](asked) / 1000)
     if isinstance(resolved, VectorSelector | MatrixSelector | Subquery) and isinstance(resolved.at, str):
-        resolved = replace(resolved, at=start_ms if resolved.at == "start" else end_ms)
+        resolved = replace(resolved, at=ASKED[resolved.at](asked))
     if isinstance(resolved, Subquery) and resolved.step_ms is None:
         resolved = replace(resolved, step_ms=DEFAULT_STEP_MS)
     return resolved

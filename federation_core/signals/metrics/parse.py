@@ -42,6 +42,7 @@ from federation_core.signals.metrics.expr import (
 )
 from federation_core.signals.metrics.functions import FUNCTIONS
 from federation_core.signals.metrics.guards import QUERY, ROOT, Bounds, guard, syntax_error, too_large
+from federation_core.signals.metrics.moments import ASKED
 
 SUPPORTED_AGGREGATIONS = frozenset(AGGREGATIONS) | SELECTIONS
 _ABOUT_FUNCTION = re.compile(r"(?:function with name|call to function) '(\w+)'")
@@ -145,7 +146,7 @@ def _convert(node: Any) -> Expr:
 
 def _call(node: Any) -> Call:
     name = str(node.func.name)
-    if name not in FUNCTIONS:
+    if name not in FUNCTIONS and name not in ASKED:
         raise _unsupported(f"function {name}")
     return Call(name, tuple(_convert(argument) for argument in node.args))
 

@@ -52,7 +52,7 @@ def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fet
 
 def _tree(leaf: Leaf) -> Expr:
     # The planner has written moments out; a leaf that was written by hand may still name the ends of its range.
-    return resolve(parse(leaf.text), leaf.time_range.first_ms, leaf.time_range.end_ms)
+    return resolve(parse(leaf.text), leaf.time_range)
 
 
 def _pushed(connector: Connector, leaf: Leaf, shard: Shard, deadline: Deadline) -> Fetched:

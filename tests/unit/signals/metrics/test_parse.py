@@ -164,8 +164,6 @@ def test_or_inside_braces_is_rejected_as_it_would_escape_added_conditions() -> N
     ("text", "construct"),
     [
         ("info(x)", "function info"),
-        ("start()", "function start"),
-        ("max_of(1, 2)", "function max_of"),
         ("x smoothed", "smoothed"),
         ("x[5m] anchored", "anchored"),
         ('increase(x{a="b"}[5m] anchored)', "anchored"),
