@@ -1,154 +1,143 @@
-"""histogram_quantile over classic histograms.
+"""The histogram_* functions, over classic histograms.
 
-Rule: buckets of one histogram are the series that differ in `le` alone. They are sorted by bound, equal bounds
-added, counts made to rise (tiny falls are rounding, larger ones are repaired), and the quantile is interpolated
-within its bucket. Without a bucket at +Inf, without observations, or with one bucket only there is no quantile: NaN.
-Source: Prometheus documentation, "Functions / histogram_quantile"; behaviour of promql's bucket quantile, Prometheus 3.
+Rule: the answer is Prometheus' for every layout of buckets. Within a bucket values are taken to lie evenly; the lowest
+one begins at 0 if its bound is above. Without a bucket at +Inf or without observations there is neither quantile nor
+fraction: NaN. histogram_avg, _count, _sum, _stddev and _stdvar read native histograms only, which there are none of
+here; of floats they are empty.
+Source: Prometheus documentation, "Functions / histogram_quantile, histogram_fraction"; behaviour of Prometheus 3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
-from federation_core.labels import NAME, Labels
-from federation_core.signals.metrics.frame import Bools, Floats, Frame, Ints
-from federation_core.signals.metrics.functions.contract import Argument, Context, Function, Note, frame_argument
+from federation_core.errors import QueryExecutionError
+from federation_core.signals.metrics.frame import Floats, Frame
+from federation_core.signals.metrics.functions.buckets import BucketSeries, Histograms
+from federation_core.signals.metrics.functions.contract import (
+    Argument,
+    Context,
+    Function,
+    frame_argument,
+    string_argument,
+)
+from federation_core.signals.metrics.functions.monotonicity import Repairs, rising
 from federation_core.signals.metrics.quantile import warn_about_quantile
-from federation_core.signals.metrics.series import rank_labels
-
-BUCKET_LABEL = "le"
-#: Relative difference below which two neighbouring counts are the same count with a rounding error.
-SMALL_DELTA = 1e-12
-_MIN_NORMAL = float(np.finfo(np.float64).smallest_normal)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Buckets:
-    """Histograms of G groups at T steps: for each, B places of which the first `used` hold buckets by bound.
-
-    `bounds`, `counts`: B × G × T, in order of bound; `used`: G × T.
-    """
-
-    bounds: Floats
-    counts: Floats
-    used: Ints
+from federation_core.signals.metrics.spelling import shortest
 
 
 def _histogram_quantile(arguments: Sequence[Argument], context: Context) -> Frame:
-    warn = context.warn
     wanted, frame = frame_argument(arguments[0]).values[0], frame_argument(arguments[1])
-    warn_about_quantile(wanted, warn)
-    bounds = np.array([_bound(labels.get(BUCKET_LABEL)) for labels in frame.labels])
-    malformed = np.isnan(bounds)
-    if malformed.any():
-        warn(f'bucket label "le" is missing or has a malformed value in {int(malformed.sum())} series, left out')
-        frame, bounds = frame.take(np.flatnonzero(~malformed)), bounds[~malformed]
-    if not frame.series_count:
-        return Frame.empty(frame.grid)
-    groups, index = rank_labels([labels.without((BUCKET_LABEL,)) for labels in frame.labels])
-    buckets = _gather(frame, bounds, index, len(groups))
-    quantiles = _quantiles(buckets, wanted, warn)
-    labels = tuple(Labels(group.without((NAME,))) for group in groups)
-    return Frame(labels, frame.grid, quantiles, buckets.used > 0)
+    (result,) = _quantiles(frame, [wanted], context)
+    return result
 
 
-def _bound(text: str) -> float:
-    """Read a bucket's upper bound; NaN where it is not a number."""
-    try:
-        # Python also reads "1_0" as a number, which no exporter means.
-        return float("nan") if "_" in text else float(text)
-    except ValueError:
-        return float("nan")
+def _histogram_quantiles(arguments: Sequence[Argument], context: Context) -> Frame:
+    frame, label = frame_argument(arguments[0]), string_argument(arguments[1])
+    if not label:
+        raise QueryExecutionError("invalid label name in histogram_quantiles(): ")
+    wanted = [frame_argument(argument).values[0] for argument in arguments[2:]]
+    labelled: list[Frame] = []
+    for quantiles, result in zip(wanted, _quantiles(frame, wanted, context), strict=True):
+        # An argument that changes from step to step makes series of each of its values; NaN is one of them.
+        distinct = np.unique(quantiles)
+        context.require_room(len(distinct) * result.values.size + sum(part.values.size for part in labelled))
+        for value in distinct.tolist():
+            at = (quantiles == value) | (np.isnan(quantiles) & np.isnan(value))
+            labels = tuple(group.with_label(label, label_value(value)) for group in result.labels)
+            labelled.append(replace(result, labels=labels, present=result.present & at).pruned())
+    return Frame(
+        tuple(labels for part in labelled for labels in part.labels),
+        context.grid,
+        np.concatenate([part.values for part in labelled]),
+        np.concatenate([part.present for part in labelled]),
+    )
 
 
-def _gather(frame: Frame, bounds: Floats, index: Ints, groups: int) -> Buckets:
-    order = np.lexsort((bounds, index))
-    sizes = np.bincount(index, minlength=groups)
-    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    shape = (int(sizes.max()), groups, frame.grid.steps)
-    all_bounds, counts = np.full(shape, np.nan), np.zeros(shape)
-    there = np.zeros(shape, dtype=np.bool_)
-    all_bounds[place, index[order]] = bounds[order, None]
-    counts[place, index[order]] = frame.values[order]
-    there[place, index[order]] = frame.present[order]
-    return _coalesced(*_compacted(all_bounds, counts, there))
+def _quantiles(frame: Frame, wanted: Sequence[Floats], context: Context) -> list[Frame]:
+    """Return one result for each of the wanted quantiles, which have a value per step."""
+    for quantiles in wanted:
+        warn_about_quantile(quantiles, context.warn)
+    series = BucketSeries.of(frame, context)
+    context.require_room(len(wanted) * len(series.groups) * frame.grid.steps)
+    results = [series.unanswered() for _ in wanted]
+    repairs = Repairs.of(series.groups, named=frame.unnamed is not None)
+    for histograms in series.histograms(context):
+        counts, falls = rising(histograms, context)
+        for quantiles, result in zip(wanted, results, strict=True):
+            asked = quantiles[histograms.step]
+            inside = (asked >= 0) & (asked <= 1)
+            repairs.note(histograms, falls, inside & histograms.complete)
+            answers = np.where(inside, _interpolated(histograms, counts, asked), np.nan)
+            histograms.answer(result, np.where(asked < 0, -np.inf, np.where(asked > 1, np.inf, answers)))
+    repairs.tell(context)
+    return results
 
 
-def _compacted(bounds: Floats, counts: Floats, there: Bools) -> tuple[Floats, Floats, Ints]:
-    """Move the buckets that are present to the front, keeping their order."""
-    if not there.all():
-        order = np.argsort(~there, axis=0, kind="stable")
-        bounds, counts = np.take_along_axis(bounds, order, axis=0), np.take_along_axis(counts, order, axis=0)
-    return bounds, counts, np.count_nonzero(there, axis=0)
+def _interpolated(histograms: Histograms, counts: Floats, quantiles: Floats) -> Floats:
+    """Return one quantile of each of H histograms, out of counts that rise."""
+    first, last = histograms.first, histograms.last
+    observations = counts[last]
+    rank = quantiles * observations
+    reached = histograms.reaching(counts, rank, last)
+    start, under = histograms.below(counts, reached)
+    end = histograms.bounds[reached]
+    value = start + (end - start) * ((rank - under) / (counts[reached] - under))
+    # Nothing is known of where values lie in a bucket that is open to a side: its bound is the answer.
+    value = np.where((reached == first) & (end <= 0), end, value)
+    value = np.where(reached == last, histograms.bounds[np.maximum(last - 1, first)], value)
+    return np.where(histograms.complete & (histograms.used > 1) & (observations != 0), value, np.nan)
 
 
-def _coalesced(bounds: Floats, counts: Floats, used: Ints) -> Buckets:
-    """Add up buckets whose bounds are numerically equal, such as "1" and "1.0"."""
-    inside = np.arange(len(bounds))[:, None, None] < used
-    repeats = np.zeros_like(inside)
-    repeats[1:] = (bounds[1:] == bounds[:-1]) & inside[1:]
-    if not repeats.any():
-        return Buckets(bounds, counts, used)
-    counts = counts.copy()
-    for place in range(len(bounds) - 1, 0, -1):
-        counts[place - 1] += np.where(repeats[place], counts[place], 0.0)
-    return Buckets(*_compacted(bounds, counts, inside & ~repeats))
+def _histogram_fraction(arguments: Sequence[Argument], context: Context) -> Frame:
+    lower, upper, frame = map(frame_argument, arguments)
+    series = BucketSeries.of(frame, context)
+    result = series.unanswered()
+    for histograms in series.histograms(context):
+        low, high = lower.values[0][histograms.step], upper.values[0][histograms.step]
+        observations = histograms.counts[histograms.last]
+        fraction = (_rank(histograms, high) - _rank(histograms, low)) / observations
+        fraction = np.where(low >= high, 0.0, fraction)
+        known = histograms.complete & (observations != 0) & ~np.isnan(low) & ~np.isnan(high)
+        histograms.answer(result, np.where(known, fraction, np.nan))
+    return result
 
 
-def _almost_equal(left: Floats, right: Floats) -> Bools:
-    size, difference = np.abs(left) + np.abs(right), np.abs(left - right)
-    tiny = (left == 0) | (right == 0) | (size < _MIN_NORMAL)
-    relative = difference / np.minimum(size, np.finfo(np.float64).max) < SMALL_DELTA
-    return np.where(tiny, difference < SMALL_DELTA * _MIN_NORMAL, relative)
+def _rank(histograms: Histograms, values: Floats) -> Floats:
+    """Return how many observations of each of H complete histograms lie below a value."""
+    last, counts = histograms.last, histograms.counts
+    inside = histograms.reaching(histograms.bounds, values, last, beyond=True)
+    start, under = histograms.below(counts, inside)
+    # The lowest bucket has no width if its bound is not above 0: all that it holds lies below what lies in it.
+    start = np.where((inside == histograms.first) & (histograms.bounds[inside] <= 0), -np.inf, start)
+    end, count = histograms.bounds[inside], counts[inside]
+    between = np.where(np.isneginf(start), count, under + (count - under) * (values - start) / (end - start))
+    rank = np.where(start >= values, under, between)
+    rank = np.where(np.isinf(values), np.where(values > 0, counts[last], 0.0), rank)
+    # A bucket may hold more than the one at +Inf, as counts are not made to rise here.
+    return np.where(rank > counts[last], counts[last], rank)
 
 
-def _rising(buckets: Buckets, warn: Note) -> Floats:
-    """Return the counts without falls: a bucket below its predecessor, or a rounding error above, takes its count."""
-    counts = buckets.counts.copy()
-    previous, fell = counts[0].copy(), False
-    for place in range(1, len(counts)):
-        current = counts[place]
-        same = _almost_equal(previous, current)
-        falls = (current < previous) & ~same
-        fell |= bool((falls & (place < buckets.used)).any())
-        counts[place] = np.where(falls | same, previous, current)
-        previous = counts[place]
-    if fell:
-        warn("input to histogram_quantile needed to be fixed for monotonicity")
-    return counts
+def label_value(quantile: float) -> str:
+    """Spell a quantile as the value of a label: with a point or an exponent, as OpenMetrics has it.
+
+    >>> label_value(1.0), label_value(0.25), label_value(1e6), label_value(float("nan"))
+    ('1.0', '0.25', '1e+06', 'NaN')
+    """
+    text = shortest(quantile + 0.0)
+    return text if set(text) & set(".eNI") else f"{text}.0"
 
 
-def _quantiles(buckets: Buckets, wanted: Floats, warn: Note) -> Floats:
-    """Return the quantiles, G × T, for one wanted quantile per step."""
-    used, bounds = buckets.used, buckets.bounds
-    last = np.maximum(used - 1, 0)
-    counts = _rising(buckets, warn)
-    observations = _at(counts, last)
-    rank = wanted * observations
-    # The first bucket that reaches the rank; the last one takes what none before it reached.
-    below = (np.arange(len(counts))[:, None, None] < last) & ~(counts >= rank)
-    reached = np.cumprod(below, axis=0).sum(axis=0)
-    before = np.maximum(reached - 1, 0)
-    first_bucket = reached == 0
-    start = np.where(first_bucket, 0.0, _at(bounds, before))
-    under = np.where(first_bucket, 0.0, _at(counts, before))
-    end = _at(bounds, reached)
-    value = start + (end - start) * ((rank - under) / (_at(counts, reached) - under))
-    value = np.where(first_bucket & (end <= 0), end, value)
-    value = np.where(reached == last, _at(bounds, np.maximum(last - 1, 0)), value)
-    value = np.where((used < 2) | (observations == 0) | np.isnan(observations), np.nan, value)
-    value = np.where(np.isposinf(_at(bounds, last)), value, np.nan)
-    value = np.where(wanted < 0, -np.inf, np.where(wanted > 1, np.inf, value))
-    return np.where(np.isnan(wanted), np.nan, value)
+def _of_native(arguments: Sequence[Argument], context: Context) -> Frame:
+    return Frame.empty(context.grid)
 
 
-def _at(cube: Floats, place: Ints) -> Floats:
-    """Return, G × T, the entries of a B × G × T cube at one place per group and step."""
-    entries: Floats = np.take_along_axis(cube, place[None], axis=0)[0]
-    return entries
-
-
-FUNCTIONS = (Function("histogram_quantile", _histogram_quantile),)
+FUNCTIONS = (
+    Function("histogram_quantile", _histogram_quantile),
+    Function("histogram_quantiles", _histogram_quantiles),
+    Function("histogram_fraction", _histogram_fraction),
+    *(Function(f"histogram_{part}", _of_native) for part in ("avg", "count", "stddev", "stdvar", "sum")),
+)

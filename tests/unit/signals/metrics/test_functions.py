@@ -9,10 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from federation_core.errors import QueryExecutionError
 from federation_core.query import TimeRange
 from federation_core.signals.metrics.frame import Frame
-from tests.support.sample_store import STALE, Series, evaluate_one, every, federate, series
+from tests.support.sample_store import STALE, Series, evaluate_one, every, series
 
 NAN, INF = float("nan"), float("inf")
 
@@ -185,93 +184,3 @@ class TestOverTime:
                     assert present[j] == bool(inside)
                     if inside:
                         assert row[j] == pytest.approx(function(inside), rel=1e-12, abs=1e-12)
-
-
-class TestHistogramQuantile:
-    @staticmethod
-    def of(*pairs: tuple[str, float]) -> list[Series]:
-        return [series(f'b_bucket{{le="{le}"}}', [(0, v)]) for le, v in pairs]
-
-    def quantile(self, q: str, *pairs: tuple[str, float]) -> float:
-        return value_at(f"histogram_quantile({q}, b_bucket)", self.of(*pairs), 0)
-
-    def test_a_quantile_is_interpolated_within_its_bucket(self) -> None:
-        assert self.quantile("0.5", ("1", 10), ("2", 20), ("+Inf", 20)) == 1.0
-        assert self.quantile("0.75", ("1", 10), ("2", 20), ("+Inf", 20)) == 1.5
-        assert self.quantile("0.25", ("1", 10), ("2", 20), ("+Inf", 20)) == 0.5
-
-    def test_above_the_last_bound_the_answer_is_that_bound(self) -> None:
-        assert self.quantile("0.99", ("1", 10), ("2", 10), ("+Inf", 20)) == 2.0
-
-    def test_a_first_bucket_below_zero_answers_its_bound(self) -> None:
-        assert self.quantile("0.1", ("-1", 10), ("2", 20), ("+Inf", 20)) == -1.0
-
-    @pytest.mark.parametrize(("q", "value"), [("-0.1", -INF), ("1.1", INF)])
-    def test_quantiles_outside_their_range_are_infinite(self, q: str, value: float) -> None:
-        assert self.quantile(q, ("1", 10), ("+Inf", 10)) == value
-
-    @pytest.mark.parametrize(
-        ("q", "pairs"),
-        [
-            ("NaN", [("1", 10), ("+Inf", 10)]),
-            ("0.5", [("1", 10), ("2", 20)]),
-            ("0.5", [("+Inf", 10)]),
-            ("0.5", [("1", 0), ("+Inf", 0)]),
-        ],
-        ids=["NaN", "no +Inf", "one bucket", "no observations"],
-    )
-    def test_there_is_no_quantile(self, q: str, pairs: list[tuple[str, float]]) -> None:
-        assert math.isnan(self.quantile(q, *pairs))
-
-    def test_equal_bounds_in_two_spellings_are_one_bucket(self) -> None:
-        assert self.quantile("0.5", ("1", 5), ("1.0", 5), ("2", 20), ("+Inf", 20)) == 1.0
-
-    def test_falling_counts_are_repaired_and_said(self) -> None:
-        assert self.quantile("0.9", ("1", 10), ("2", 8), ("4", 20), ("+Inf", 20)) == pytest.approx(
-            2 + 2 * (18 - 10) / 10
-        )
-        _, warnings = federate(
-            "histogram_quantile(0.9, b_bucket)", {"dev": self.of(("1", 10), ("2", 8), ("+Inf", 20))}, TimeRange(0, 0)
-        )
-        assert warnings == ("input to histogram_quantile needed to be fixed for monotonicity",)
-        _, warnings = federate(
-            "histogram_quantile(0.9, sum by (le) (b_bucket))",
-            {"dev": self.of(("1", 10), ("2", 8), ("+Inf", 20))},
-            TimeRange(0, 0),
-        )
-        assert warnings == ("input to histogram_quantile needed to be fixed for monotonicity",)
-
-    def test_rounding_errors_in_counts_are_not_repairs(self) -> None:
-        _, warnings = federate(
-            "histogram_quantile(0.9, sum by (le) (b_bucket))",
-            {"dev": self.of(("1", 10), ("2", 10 * (1 - 1e-14)), ("+Inf", 20))},
-            TimeRange(0, 0),
-        )
-        assert warnings == ()
-
-    def test_series_without_a_readable_bound_are_left_out_and_said(self) -> None:
-        store = [*self.of(("1", 10), ("2", 20), ("+Inf", 20), ("many", 7)), series("b_bucket", [(0, 3)])]
-        payload, warnings = federate(
-            "histogram_quantile(0.75, sum by (le) (b_bucket))", {"dev": store}, TimeRange(0, 0)
-        )
-        assert isinstance(payload, Frame)
-        assert payload.values.tolist() == [[1.5]]
-        assert warnings == ('bucket label "le" is missing or has a malformed value in 2 series, left out',)
-
-    def test_a_bucket_that_is_absent_at_a_step_is_not_there_at_that_step(self) -> None:
-        store = [
-            series('b_bucket{le="1"}', [(0, 10)]),
-            series('b_bucket{le="2"}', [(0, 20), (600_000, 20)]),
-            series('b_bucket{le="+Inf"}', [(0, 20), (600_000, 20)]),
-        ]
-        got = evaluate_one("histogram_quantile(0.25, b_bucket)", store, TimeRange(0, 600_000, 600_000))
-        assert isinstance(got, Frame)
-        assert got.values.tolist() == [[0.5, 0.5]]
-        got = evaluate_one("histogram_quantile(0.75, b_bucket)", store, TimeRange(0, 600_000, 600_000))
-        assert isinstance(got, Frame)
-        assert got.values.tolist() == [[1.5, 1.5]]
-
-    def test_two_metrics_that_become_one_histogram_are_an_error(self) -> None:
-        store = [series(f'{name}{{le="{le}"}}', [(0, 1)]) for name in ("a_bucket", "b_bucket") for le in ("1", "+Inf")]
-        with pytest.raises(QueryExecutionError, match="same labelset"):
-            at('histogram_quantile(0.5, {__name__=~".*_bucket"})', store, 0)
