@@ -29,16 +29,23 @@ from tests.support.sample_store import Series
 @contextmanager
 def prometheus_holding(binary: str, stores: Mapping[str, Sequence[Series]], folder: Path) -> Iterator[str]:
     """Start Prometheus on blocks of all clusters' samples; gives its host and port."""
+    text = folder / "all.om"
+    lab_data.write_openmetrics(stores, text)
+    with prometheus_serving(binary, text, folder) as address:
+        yield address
+
+
+@contextmanager
+def prometheus_serving(binary: str, text: Path, folder: Path) -> Iterator[str]:
+    """Start Prometheus on blocks of the samples in an OpenMetrics file; gives its host and port."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed beside prometheus")
-    lab_data.write_openmetrics(stores, folder / "all.om")
     subprocess.run(
-        [promtool, "tsdb", "create-blocks-from", "openmetrics", "-q", folder / "all.om", folder / "tsdb"],
+        [promtool, "tsdb", "create-blocks-from", "openmetrics", "-q", text, folder / "tsdb"],
         check=True,
         capture_output=True,
     )
-    (folder / "all.om").unlink()
     (folder / "prometheus.yml").write_text("global: {scrape_interval: 1h}\n")
     address = f"127.0.0.1:{_free_port()}"
     server = subprocess.Popen(
