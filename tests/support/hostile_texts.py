@@ -1,0 +1,226 @@
+"""Strategies for hostile queries: texts made of fragments, runs and nesting, and trees with odd parts.
+
+Rule: nothing here need be valid. Most fragments are the grammar's own, so that many texts get past the first word.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from federation_core.labels import Matcher, MatchOp, Selector
+from federation_core.signals.metrics.expr import (
+    COMPARISONS,
+    PRECEDENCE,
+    SET_OPERATORS,
+    Aggregate,
+    Binary,
+    Call,
+    Grouping,
+    Matching,
+    MatrixSelector,
+    NumberLiteral,
+    StringLiteral,
+    Subquery,
+    Unary,
+    VectorSelector,
+)
+
+WORDS = (
+    *("x", "up", "rate", "sum", "topk", "quantile", "count_values", "label_replace", "absent_over_time", "time"),
+    *("by", "without", "on", "ignoring", "group_left", "group_right", "bool", "offset", "and", "or", "unless", "atan2"),
+    *("start", "end", "Inf", "NaN", "inf", "nan", "info", "smoothed", "anchored", "fill", "fill_left", "step", "range"),
+    *("histogram_quantile", "double_exponential_smoothing", "predict_linear", "limitk", "limit_ratio", "__name__"),
+)
+SIGNS = (
+    *("(", ")", "[", "]", "{", "}", ",", ":", "@", "=", "!=", "=~", "!~", "==", "<", ">", "<=", ">=", "+", "-", "*"),
+    *("/", "%", "^", "$", "|", "&", "~", "!", ";", ".", "..", '"', "'", "`", "\\", "#", "\n", "\t", " ", "  ", "\r"),
+)
+NUMBERS = (
+    *(
+        "0",
+        "1",
+        "-1",
+        "1e309",
+        "1e-400",
+        "0x",
+        "0x1F",
+        "010",
+        "09",
+        "1_000",
+        "1__0",
+        ".",
+        "5.",
+        ".5",
+        "1e",
+        "1e+",
+        "0b1",
+    ),
+    *("9" * 30, "1" + "0" * 400, "0." + "0" * 400 + "1", "18446744073709551616", "-9223372036854775809", "1.5.5"),
+)
+DURATIONS = (
+    *("5m", "1h30m", "30m1h", "0s", "1ms", "10y", "292y", "293y", "999999999999y", "1.5h", "-5m", "1d1d", "5", "5M"),
+    *("9" * 25 + "s", "1µs", "1us", "1ns", "1w2d", "0x5m", "1e3s", "106751991167d"),
+)
+STRINGS = (
+    *('"a"', "'a'", "`a`", '"\\x"', '"\\u12"', '"\\U00110000"', '"\\400"', '"\\""', "'\\''", '"\\xff"', '""', "`\\`"),
+    *('"(a+)+$"', '"["', '"a{1000}"', '"(?P<n>a)"', '"(?i)x"', '"\\\\p{Greek}"', '"(?=a)"', '"' + "a" * 300 + '"'),
+    *('"\x00"', '"é"', '"\u202e"', '"🤖"'),
+)
+CHARACTERS = ("\x00", "\x7f", "\u00a0", "\u2028", "\ufeff", "\u202e", "é", "ß", "İ", "🤖", "\ud800", "\udfff", "à́")
+WHOLE = (
+    *("up", "sum(up)", "rate(x[5m])", "x + y", "x[5m:1m]", "x @ 5 offset 1m", "topk(3, x)", '{a="b"}', "-x", "1 + 2"),
+    *("sum by (a) (x)", "x * on (a) group_left (b) y", "x and y", 'label_replace(x, "a", "$1", "b", "(.*)")', "time()"),
+)
+FRAGMENTS = WORDS + SIGNS + NUMBERS + DURATIONS + STRINGS + CHARACTERS + WHOLE
+#: What opens or continues something, for long runs of it.
+REPEATED = (
+    *("(", "((", "{", "[", ")", "-", "+", "- ", "!", "sum(", "-(", "x+", "x ^ ", "x and ", "(x)", "x,", '"', "`", "\\"),
+    *("abs(", "x[1m:][1m:]", "rate(x[5m])+", 'a="b",', "# c\n", " ", "\n", "é", "1", "{a=", "by(", "x offset 1m "),
+    *("sum by (a) (", "[5m:1m]", " == bool x", "9", "0x", "@", "@ 1 ", "vector(", "topk(1,", "'", "1e", "_", ":"),
+)
+
+
+def texts() -> st.SearchStrategy[str]:
+    """Draw a hostile text."""
+    fragment = st.sampled_from(FRAGMENTS)
+    joined = st.lists(fragment, max_size=12).map(" ".join)
+    glued = st.lists(fragment, max_size=10).map("".join)
+    run = st.builds(
+        lambda before, part, count, after: before + part * count + after,
+        fragment,
+        st.sampled_from(REPEATED),
+        st.sampled_from((2, 15, 16, 17, 33, 64, 65, 99, 100, 101, 200, 201, 1000, 5000, 40_000)),
+        fragment,
+    )
+    nested = st.builds(
+        lambda opened, count, inner, closed, closes: opened * count + inner + closed * closes,
+        st.sampled_from(("(", "sum(", "-(", "abs(", "sum by (a) (", "x + (", "rate((x", "max_over_time((", "{", "[")),
+        st.sampled_from((1, 5, 16, 30, 31, 32, 62, 63, 64, 65, 99, 100, 500)),
+        st.sampled_from(WHOLE),
+        st.sampled_from((")", ")[5m:])", ")[5m:1m])", "}", "]")),
+        st.sampled_from((0, 1, 5, 16, 30, 31, 32, 62, 63, 64, 65, 99, 100, 500)),
+    )
+    broken = st.builds(_broken, st.sampled_from(WHOLE), st.integers(0, 40), st.sampled_from(FRAGMENTS))
+    raw = st.binary(max_size=40).map(lambda data: data.decode("utf-8", "surrogateescape"))
+    unicode = st.text(max_size=30)
+    return st.one_of(joined, joined, joined, glued, glued, broken, broken, run, nested, raw, unicode)
+
+
+def _broken(text: str, at: int, fragment: str) -> str:
+    return text[:at] + fragment + text[at + at % 3 :]
+
+
+_NAMES = st.sampled_from(("x", "y_total", "z_bucket", "on", "a:b", "é", "a b", "", "sum", "offset", "start", "le"))
+_LABEL_NAMES = st.sampled_from(("a", "le", "cluster", "__name__", "on", "é", "a.b", "1a", "bool", "a-b"))
+_TEXTS = st.sampled_from(
+    ("", "a", "1", "+Inf", "a\nb", '"', "\\", "`", "é🤖", "\x00", "$1", "${x}", "(.*)", "[", "a|b")
+)
+_DURATIONS_MS = st.sampled_from((1, 15_000, 60_000, 3_600_000, 315_360_000_000, 10**15, 2**63 - 1, 10**18))
+_OFFSETS_MS = st.sampled_from((0, 0, 0, 1, -1, 60_000, -60_000, 10**12, -(10**12), 2**62, -(2**62)))
+_MOMENTS = st.sampled_from((None, None, None, 0, -1, 137, 10**12, -(10**12), 2**62, "start", "end"))
+_FLOATS = st.one_of(
+    st.sampled_from((0.0, -0.0, 1.0, -1.0, float("nan"), float("inf"), float("-inf"), 5e-324, 1.7e308, 2.0**63, 0.5)),
+    st.floats(),
+)
+_MATCHERS = st.builds(Matcher, _LABEL_NAMES, st.sampled_from(list(MatchOp)), _TEXTS)
+_SELECTORS = st.builds(
+    lambda name, rest: Selector((Matcher("__name__", MatchOp.EQ, name), *rest) if name else tuple(rest)),
+    _NAMES,
+    st.lists(_MATCHERS, max_size=3),
+)
+_LABELS = st.lists(_LABEL_NAMES, max_size=3, unique=True).map(tuple)
+_GROUPINGS = st.builds(Grouping, _LABELS, st.booleans())
+_AGGREGATIONS = ("sum", "avg", "min", "max", "count", "group", "stddev", "stdvar")
+_WITH_PARAMETER = ("topk", "bottomk", "quantile", "limitk", "limit_ratio")
+_OVER_WINDOWS = (
+    *("rate", "increase", "delta", "irate", "idelta", "deriv", "resets", "changes", "sum_over_time", "avg_over_time"),
+    *("min_over_time", "max_over_time", "last_over_time", "count_over_time", "stddev_over_time", "absent_over_time"),
+)
+_OF_VECTORS = (
+    *("abs", "ceil", "exp", "ln", "sqrt", "sgn", "timestamp", "sort", "hour", "year", "days_in_month", "absent"),
+    *("round", "sin", "acosh", "deg"),
+)
+_FILLED = st.sampled_from((None, None, None, None, 0.0, float("nan"), float("-inf")))
+
+
+def _matching(labels: Any, on: bool, card: Any, include: Any, left: Any, right: Any) -> Matching:
+    # A label may not be matched by and included at once.
+    included = tuple(name for name in include if name not in labels) if card != "one-to-one" else ()
+    return Matching(labels, on, card, included, left, right)
+
+
+_MATCHINGS = st.one_of(
+    st.just(Matching()),
+    st.builds(
+        _matching,
+        _LABELS,
+        st.booleans(),
+        st.sampled_from(("one-to-one", "many-to-one", "one-to-many")),
+        _LABELS,
+        _FILLED,
+        _FILLED,
+    ),
+)
+
+
+def _binary(operator: str, left: Any, right: Any, matching: Matching, asks_bool: bool) -> Binary:
+    if operator in SET_OPERATORS:
+        matching = Matching(matching.labels, matching.on)
+    return Binary(operator, left, right, matching, asks_bool and operator in COMPARISONS)
+
+
+def _between_scalars(operator: str, left: Any, right: Any) -> Binary:
+    return Binary(operator, left, right, returns_bool=operator in COMPARISONS)
+
+
+_SCALAR_OPERATORS = sorted(set(PRECEDENCE) - SET_OPERATORS)
+
+
+def trees() -> st.SearchStrategy[Any]:
+    """Draw a tree whose types are right and whose parts are odd."""
+    numbers = st.builds(NumberLiteral, _FLOATS)
+    scalars = st.one_of(numbers, numbers, st.builds(Call, st.sampled_from(("time", "pi")), st.just(())))
+    scalars = st.one_of(
+        scalars,
+        st.builds(_between_scalars, st.sampled_from(_SCALAR_OPERATORS), scalars, scalars),
+    )
+    vectors: st.SearchStrategy[Any] = st.builds(VectorSelector, _SELECTORS, _OFFSETS_MS, _MOMENTS)
+    matrices: st.SearchStrategy[Any] = st.builds(MatrixSelector, _SELECTORS, _DURATIONS_MS, _OFFSETS_MS, _MOMENTS)
+    for _ in range(3):
+        subqueries = st.builds(
+            Subquery, vectors, _DURATIONS_MS, st.one_of(st.none(), _DURATIONS_MS), _OFFSETS_MS, _MOMENTS
+        )
+        vectors = st.one_of(vectors, *_over(vectors, scalars, st.one_of(matrices, subqueries)))
+    return st.one_of(vectors, vectors, vectors, scalars, matrices)
+
+
+def _over(vectors: Any, scalars: Any, matrices: Any) -> list[st.SearchStrategy[Any]]:
+    strings = st.builds(StringLiteral, _TEXTS)
+    names = st.builds(StringLiteral, _LABEL_NAMES)
+    return [
+        st.builds(Unary, vectors),
+        st.builds(lambda f, m: Call(f, (m,)), st.sampled_from(_OVER_WINDOWS), matrices),
+        st.builds(lambda q, m: Call("quantile_over_time", (q, m)), scalars, matrices),
+        st.builds(lambda m, s: Call("predict_linear", (m, s)), matrices, scalars),
+        st.builds(lambda m, s, t: Call("double_exponential_smoothing", (m, s, t)), matrices, scalars, scalars),
+        st.builds(lambda f, v: Call(f, (v,)), st.sampled_from(_OF_VECTORS), vectors),
+        st.builds(lambda v, s: Call("round", (v, s)), vectors, scalars),
+        st.builds(lambda v, s, t: Call("clamp", (v, s, t)), vectors, scalars, scalars),
+        st.builds(lambda s, v: Call("histogram_quantile", (s, v)), scalars, vectors),
+        st.builds(lambda v, *rest: Call("label_replace", (v, *rest)), vectors, names, strings, names, strings),
+        st.builds(lambda v, *rest: Call("label_join", (v, *rest)), vectors, names, strings, names),
+        st.builds(lambda s: Call("vector", (s,)), scalars),
+        st.builds(Aggregate, st.sampled_from(_AGGREGATIONS), vectors, _GROUPINGS),
+        st.builds(Aggregate, st.sampled_from(_WITH_PARAMETER), vectors, _GROUPINGS, scalars),
+        st.builds(Aggregate, st.just("count_values"), vectors, _GROUPINGS, names),
+        st.builds(_binary, st.sampled_from(sorted(PRECEDENCE)), vectors, vectors, _MATCHINGS, st.booleans()),
+        st.builds(
+            lambda operator, v, s, b: Binary(operator, v, s, returns_bool=b and operator in COMPARISONS),
+            st.sampled_from(_SCALAR_OPERATORS),
+            vectors,
+            scalars,
+            st.booleans(),
+        ),
+    ]
