@@ -1,4 +1,4 @@
-"""Rules about label sets that every operator shares: dropping the metric name, uniting equal label sets.
+"""Rules about label sets that every operator shares: keeping and dropping labels, uniting equal label sets.
 
 Rule: a vector never holds one label set twice at one step. Rows that became equal are one series if they never
 meet, and an execution error where they do.
@@ -8,14 +8,26 @@ its meaning).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from federation_core.errors import QueryExecutionError
-from federation_core.labels import NAME, Labels
-from federation_core.signals.metrics.frame import Frame, Ints
+from federation_core.labels import CLUSTER, NAME, Labels, quote
+from federation_core.signals.metrics.frame import Bools, Frame, Ints
+
+
+def keep_labels(series: Iterable[Labels], names: Iterable[str]) -> list[Labels]:
+    """Return every label set with the named labels only."""
+    kept = frozenset(names)
+    return [Labels([pair for pair in labels if pair[0] in kept]) for labels in series]
+
+
+def drop_labels(series: Iterable[Labels], names: Iterable[str]) -> list[Labels]:
+    """Return every label set without the named labels."""
+    dropped = frozenset(names)
+    return [Labels([pair for pair in labels if pair[0] not in dropped]) for labels in series]
 
 
 def rank_labels(labels: Sequence[Labels]) -> tuple[list[Labels], Ints]:
@@ -23,6 +35,46 @@ def rank_labels(labels: Sequence[Labels]) -> tuple[list[Labels], Ints]:
     numbers: dict[Labels, int] = {}
     index = [numbers.setdefault(label_set, len(numbers)) for label_set in labels]
     return list(numbers), np.array(index, dtype=np.int64)
+
+
+def tie_ranks(labels: Sequence[Labels]) -> Ints:
+    """Return each row's place in order of label set, `cluster` compared last.
+
+    It is how ties are decided: every split of the series over clusters decides them alike.
+    """
+    keys = [
+        (rest, labels_of_row.get(CLUSTER))
+        for labels_of_row, rest in zip(labels, drop_labels(labels, (CLUSTER,)), strict=True)
+    ]
+    ranks = np.empty(len(keys), dtype=np.int64)
+    ranks[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(keys))
+    return ranks
+
+
+def any_of_group(present: Bools, group: Ints, groups: int) -> Bools:
+    """Tell for each of `groups` groups and every step whether any of its rows, S × T, is present."""
+    found = np.zeros((groups, present.shape[1]), dtype=np.bool_)
+    if len(group) and np.bincount(group).max() == 1:
+        found[group] = present
+    elif len(group):
+        order = np.argsort(group, kind="stable")
+        sorted_group = group[order]
+        starts = np.flatnonzero(np.diff(sorted_group, prepend=-1))
+        found[sorted_group[starts]] = np.logical_or.reduceat(present[order], starts, axis=0)
+    return found
+
+
+def describe(labels: Labels) -> str:
+    """Print a label set as Prometheus' messages do.
+
+    >>> describe(Labels.of({"__name__": "up", "pod": "a"}))
+    '{__name__="up", pod="a"}'
+    """
+    return "{" + ", ".join(f"{_label_name(name)}={quote(value)}" for name, value in labels) + "}"
+
+
+def _label_name(name: str) -> str:
+    return name if name.isascii() and name.isidentifier() else quote(name)
 
 
 def drop_name(frame: Frame) -> Frame:
@@ -34,7 +86,7 @@ def drop_name(frame: Frame) -> Frame:
         return frame
     if frame.unnamed is not None:
         return replace(frame, unnamed=np.ones(frame.series_count, dtype=np.bool_))
-    return unite(replace(frame, labels=tuple(labels.without((NAME,)) for labels in frame.labels)))
+    return unite(replace(frame, labels=tuple(drop_labels(frame.labels, (NAME,)))))
 
 
 def drop_marked_names(frame: Frame) -> Frame:
@@ -62,7 +114,7 @@ def unite(frame: Frame) -> Frame:
     counts = np.add.reduceat(frame.present[order].astype(np.int64), starts, axis=0)
     if (counts > 1).any():
         twice = distinct[int(np.flatnonzero((counts > 1).any(axis=1))[0])]
-        raise QueryExecutionError(f"vector cannot contain metrics with the same labelset: {dict(twice)}")
+        raise QueryExecutionError(f"vector cannot contain metrics with the same labelset: {describe(twice)}")
     values = np.full(counts.shape, np.nan)
     rows, steps = np.nonzero(frame.present)
     values[index[rows], steps] = frame.values[rows, steps]
