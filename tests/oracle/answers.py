@@ -98,7 +98,7 @@ class Engine:
     def answer(self, text: str, asked: TimeRange) -> Outcome:
         """Evaluate a query; any error that is not the engine's own is raised."""
         try:
-            expr, grid = resolve(parse(text), asked.start_ms, asked.end_ms), Grid.of(asked)
+            expr, grid = resolve(parse(text), asked), Grid.of(asked)
             store = SampleStore("all", Limits())
             for span in spans_of(expr, grid):
                 store.keep(span, Fetched(self._samples(span.selector)))
