@@ -16,7 +16,9 @@ def two_sum(left: Floats, right: Floats) -> tuple[Floats, Floats]:
     total = left + right
     share = total - left
     error = (left - (total - share)) + (right - share)
-    error[~np.isfinite(total)] = 0.0
+    finite = np.isfinite(total)
+    if not finite.all():
+        error[~finite] = 0.0
     return total, error
 
 
@@ -27,14 +29,19 @@ def sum_runs(values: Floats, starts: Ints) -> Floats:
     """
     sizes = np.diff(starts, append=len(values))
     rank = np.arange(len(values)) - np.repeat(starts, sizes)
-    totals, errors = values, np.zeros_like(values)
+    totals, errors = values, np.zeros((len(values), 1))
     while len(totals) > len(starts):
         kept = np.flatnonzero(rank % 2 == 0)
         # A kept row has a partner exactly when the next row continues its run at an odd rank.
-        partnered = kept[np.append(rank, 0)[kept + 1] % 2 == 1]
-        merged, lost = two_sum(totals[partnered], totals[partnered + 1])
-        gathered = errors[partnered] + errors[partnered + 1] + lost
-        totals, errors = totals.copy(), errors.copy()
-        totals[partnered], errors[partnered] = merged, gathered
-        totals, errors, rank = totals[kept], errors[kept], rank[kept] // 2
+        partnered = np.append(rank, 0)[kept + 1] % 2 == 1
+        first = kept[partnered]
+        merged, lost = two_sum(totals[first], totals[first + 1])
+        lost += errors[first]
+        lost += errors[first + 1]
+        if len(first) < len(kept):
+            totals, errors = totals[kept], np.broadcast_to(errors[kept], (len(kept), *lost.shape[1:])).copy()
+            totals[partnered], errors[partnered] = merged, lost
+        else:
+            totals, errors = merged, lost
+        rank = rank[kept] // 2
     return totals + errors
