@@ -31,7 +31,7 @@ from federation_core.signals.metrics.expr import (
 from federation_core.signals.metrics.frame import Frame, Grid
 from federation_core.signals.metrics.functions import FUNCTIONS
 from federation_core.signals.metrics.functions.contract import Argument, Context
-from federation_core.signals.metrics.moments import moment_of, subquery_grid
+from federation_core.signals.metrics.moments import is_pinned, moment_of, subquery_grid
 from federation_core.signals.metrics.series import drop_marked_names, drop_name, unite
 from federation_core.signals.metrics.session import Session, Source
 from federation_core.signals.metrics.windows import Windows, columns_of, windows_of
@@ -53,11 +53,18 @@ class Evaluation:
         Raises QueryExecutionError: Prometheus would refuse to evaluate it on this data. QueryTooLarge.
         """
         self.session.check()
-        found = self._frame(expr)
+        found = self._once(expr) if self.grid.steps > 1 and is_pinned(expr) else self._frame(expr)
         self.session.require_room(found.values.size)
         if self.session.delayed_names and found.unnamed is None:
             found = replace(found, unnamed=np.zeros(found.series_count, dtype=np.bool_))
         return found
+
+    def _once(self, expr: Expr) -> Frame:
+        """Evaluate what has the same value at every step at one of them."""
+        found = Evaluation(replace(self.grid, steps=1), self.session).frame(expr)
+        self.session.require_room(found.series_count * self.grid.steps)
+        values = np.repeat(found.values, self.grid.steps, axis=1)
+        return replace(found, grid=self.grid, values=values, present=np.repeat(found.present, self.grid.steps, axis=1))
 
     def windows(self, expr: Expr) -> Windows:
         """Return the value of a range vector expression.
@@ -104,8 +111,13 @@ class Evaluation:
             return drop_name(self._delayable(session.source.timestamps(call.arguments[0], self.grid)))
         function = FUNCTIONS[call.function]
         context = Context(self.grid, call, session.warn, session.info, session.check, session.require_room)
-        result = function.apply(self._all(call.arguments, self._argument), context).pruned()
-        return unite(result) if function.keeps_name else drop_name(self._delayable(result))
+        arguments = self._all(call.arguments, self._argument)
+        result = function.apply(arguments, context).pruned()
+        if function.keeps_name:
+            return unite(result)
+        # Over a range, Prometheus looks at whole series: those that become one are an error though they never meet.
+        ranged = any(isinstance(argument, Windows) for argument in arguments)
+        return drop_name(self._delayable(result), strictly=ranged)
 
     def _delayable(self, frame: Frame) -> Frame:
         if not self.session.delayed_names or frame.unnamed is not None:

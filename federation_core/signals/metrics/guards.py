@@ -13,7 +13,13 @@ import re
 from dataclasses import dataclass, field
 
 from federation_core.errors import QuerySyntaxError, QueryTooLarge
-from federation_core.signals.metrics.literals import number_of, respell_number, respell_raw, respell_string
+from federation_core.signals.metrics.literals import (
+    exceeds_durations,
+    number_of,
+    respell_number,
+    respell_raw,
+    respell_string,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,8 @@ class _Scan:
             case "raw":
                 return respell_raw(word)
             case "number":
+                if exceeds_durations(word):
+                    raise syntax_error(f"duration out of range: {word} is above 292 years", self.text, at)
                 return respell_number(word)
             case "string":
                 try:

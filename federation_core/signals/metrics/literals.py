@@ -14,6 +14,10 @@ from federation_core.times import parse_duration_ms
 
 _DECIMAL = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][0-9]+)?")
 _UNDERSCORED = re.compile(r"[0-9]+(?:_[0-9]+)+(?:\.[0-9]+)?")
+_DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
+_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000}
+#: What Prometheus holds in 64 bits of nanoseconds.
+LONGEST_MS = (2**63 - 1) // 1_000_000
 #: An escaped byte that is no character by itself.
 _HIGH_BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\(?:x[89a-fA-F][0-9a-fA-F]|[23][0-7]{2})")
 _ESCAPE = re.compile(
@@ -39,6 +43,21 @@ def number_of(word: str) -> float:
         return sign * (float(digits) if _DECIMAL.fullmatch(digits) else parse_duration_ms(digits) / 1000)
     except (InvalidRequest, OverflowError) as exc:
         raise ValueError(f"{word!r} is no number") from exc
+
+
+def exceeds_durations(word: str) -> bool:
+    """Tell whether a number is a duration longer than Prometheus can hold; the parser would drop parts of it.
+
+    >>> exceeds_durations("293y"), exceeds_durations("292y"), exceeds_durations("1e300"), exceeds_durations("0x5d")
+    (True, False, False, False)
+    """
+    if not _DURATION.fullmatch(word):
+        return False
+    parts = re.findall(r"([0-9]+)(ms|[smhdwy])", word)
+    # Digits without end are not made a number of.
+    return any(len(digits) > 18 for digits, _ in parts) or (
+        sum(int(digits) * _UNITS_MS[unit] for digits, unit in parts) > LONGEST_MS
+    )
 
 
 def respell_number(word: str) -> str:

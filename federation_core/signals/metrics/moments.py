@@ -21,6 +21,7 @@ from federation_core.signals.metrics.expr import (
     VectorSelector,
     children,
     map_children,
+    selectors,
 )
 from federation_core.signals.metrics.frame import Grid
 
@@ -28,6 +29,11 @@ from federation_core.signals.metrics.frame import Grid
 DEFAULT_STEP_MS = 60_000
 
 
+#: Functions that look at the time of the step.
+_OF_THE_STEP = frozenset(
+    {"time", "timestamp", "predict_linear", "year", "month", "day_of_month", "day_of_week", "day_of_year"}
+    | {"days_in_month", "hour", "minute"}
+)
 #: Functions that say what was asked, in seconds; `resolve` puts their values in.
 ASKED: Mapping[str, Callable[[TimeRange], int]] = {
     "start": lambda asked: asked.first_ms,
@@ -73,6 +79,20 @@ def subquery_grid(node: Subquery, grid: Grid) -> Grid:
     first_ms, last_ms = seen_from(node, grid)
     start_ms = ((first_ms - node.window_ms) // node.step_ms + 1) * node.step_ms
     return Grid(start_ms, node.step_ms, max(0, (last_ms - start_ms) // node.step_ms + 1))
+
+
+def is_pinned(expr: Expr) -> bool:
+    """Tell whether an expression over series has one value, whatever step it is evaluated at."""
+    return _pinned(expr) and any(True for _ in selectors(expr))
+
+
+def _pinned(expr: Expr) -> bool:
+    match expr:
+        case VectorSelector() | MatrixSelector() | Subquery():
+            return expr.at is not None
+        case Call(function=function) if function in _OF_THE_STEP:
+            return False
+    return all(map(_pinned, children(expr)))
 
 
 def on_grids(expr: Expr, grid: Grid) -> Iterator[tuple[Expr, Grid]]:

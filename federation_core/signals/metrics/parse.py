@@ -42,6 +42,7 @@ from federation_core.signals.metrics.expr import (
 )
 from federation_core.signals.metrics.functions import FUNCTIONS
 from federation_core.signals.metrics.guards import QUERY, ROOT, Bounds, guard, syntax_error, too_large
+from federation_core.signals.metrics.literals import LONGEST_MS
 from federation_core.signals.metrics.moments import ASKED
 
 SUPPORTED_AGGREGATIONS = frozenset(AGGREGATIONS) | SELECTIONS
@@ -227,7 +228,10 @@ def _window_ms(duration: timedelta | None) -> int:
 
 
 def _ms(duration: timedelta) -> int:
-    return duration // timedelta(milliseconds=1)
+    duration_ms = duration // timedelta(milliseconds=1)
+    if abs(duration_ms) > LONGEST_MS:
+        raise QuerySyntaxError("duration out of range: it is above 292 years")
+    return duration_ms
 
 
 def _unsupported(construct: str) -> UnsupportedQuery:

@@ -17,6 +17,9 @@ from federation_core.errors import QueryExecutionError
 from federation_core.labels import CLUSTER, NAME, Labels, quote
 from federation_core.signals.metrics.frame import Bools, Frame, Ints
 
+#: What a name is with: Prometheus drops the labels that tell a metric's type and unit together with it.
+NAME_LABELS = (NAME, "__type__", "__unit__")
+
 
 def keep_labels(series: Iterable[Labels], names: Iterable[str]) -> list[Labels]:
     """Return every label set with the named labels only."""
@@ -73,20 +76,27 @@ def describe(labels: Labels) -> str:
     return "{" + ", ".join(f"{_label_name(name)}={quote(value)}" for name, value in labels) + "}"
 
 
+def _same_labels(twice: Labels) -> QueryExecutionError:
+    return QueryExecutionError(f"vector cannot contain metrics with the same labelset: {describe(twice)}")
+
+
 def _label_name(name: str) -> str:
     return name if name.isascii() and name.isidentifier() else quote(name)
 
 
-def drop_name(frame: Frame) -> Frame:
+def drop_name(frame: Frame, *, strictly: bool = False) -> Frame:
     """Return the vector without metric names, or with all rows marked where the evaluation delays it.
 
-    Raises QueryExecutionError: two series are one without their names, at the same step.
+    Raises QueryExecutionError: two series are one without their names, at the same step, or `strictly` at any.
     """
     if frame.kind == "scalar":
         return frame
     if frame.unnamed is not None:
         return replace(frame, unnamed=np.ones(frame.series_count, dtype=np.bool_))
-    return unite(replace(frame, labels=tuple(drop_labels(frame.labels, (NAME,)))))
+    labels = tuple(drop_labels(frame.labels, NAME_LABELS))
+    if strictly and len(set(labels)) < len(labels):
+        raise _same_labels(next(series for at, series in enumerate(labels) if series in labels[:at]))
+    return unite(replace(frame, labels=labels))
 
 
 def drop_marked_names(frame: Frame) -> Frame:
@@ -97,7 +107,7 @@ def drop_marked_names(frame: Frame) -> Frame:
     if frame.unnamed is None:
         return frame
     marked = zip(frame.labels, frame.unnamed.tolist(), strict=True)
-    labels = tuple(series.without((NAME,)) if drops else series for series, drops in marked)
+    labels = tuple(series.without(NAME_LABELS) if drops else series for series, drops in marked)
     return unite(replace(frame, labels=labels, unnamed=None))
 
 
@@ -113,8 +123,7 @@ def unite(frame: Frame) -> Frame:
     starts = np.searchsorted(index[order], np.arange(len(distinct)))
     counts = np.add.reduceat(frame.present[order].astype(np.int64), starts, axis=0)
     if (counts > 1).any():
-        twice = distinct[int(np.flatnonzero((counts > 1).any(axis=1))[0])]
-        raise QueryExecutionError(f"vector cannot contain metrics with the same labelset: {describe(twice)}")
+        raise _same_labels(distinct[int(np.flatnonzero((counts > 1).any(axis=1))[0])])
     values = np.full(counts.shape, np.nan)
     rows, steps = np.nonzero(frame.present)
     values[index[rows], steps] = frame.values[rows, steps]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from federation_core.errors import QueryTooLarge
+from federation_core.errors import QueryExecutionError, QueryTooLarge
+from federation_core.labels import Labels
 from federation_core.query import TimeRange
 from federation_core.signals.metrics import KIND
 from federation_core.signals.metrics.expr import Subquery
@@ -121,3 +122,26 @@ class TestRoom:
         with pytest.raises(QueryTooLarge) as caught:
             federate("max_over_time(sum(x)[1d:1s])", {"dev": MINUTES}, at(10))
         assert (caught.value.limit, caught.value.asked) == ("steps", 86_400)
+
+
+class TestPinned:
+    def test_what_is_fixed_is_evaluated_once_and_shown_at_every_step(self) -> None:
+        asked = TimeRange(0, 60_000 * 10_999, 60_000)
+        # Evaluated at every step this would take more room than there is.
+        found = values("avg_over_time(x[1h] @ 3600) + sum_over_time(x[50m:300ms] @ 3600)", asked)
+        assert len(found) == 11_000
+        assert len(set(found)) == 1
+
+    def test_what_looks_at_the_time_of_the_step_is_not(self) -> None:
+        asked = TimeRange(0, 120_000, 60_000)
+        assert values("time() + 0 * max(x @ 60)", asked) == [0.0, 60.0, 120.0]
+        assert values("predict_linear(x[5m] @ 300, 0)", asked) == pytest.approx([0.0, 1.0, 2.0])
+
+
+def test_over_windows_series_that_become_one_are_an_error_though_they_never_meet() -> None:
+    store = [series("a", every(60_000, [1.0, 2.0, 3.0])), series("b", every(60_000, [1.0, 2.0], 1_200_000))]
+    asked = TimeRange(0, 1_300_000, 60_000)
+    with pytest.raises(QueryExecutionError, match="same labelset"):
+        evaluate_one('rate({__name__=~"a|b"}[5m])', store, asked)
+    for text in ('abs({__name__=~"a|b"})', '-{__name__=~"a|b"}'):
+        assert list(as_dict(evaluate_one(text, store, asked))) == [Labels()]

@@ -149,7 +149,7 @@ def test_what_prometheus_rejects_is_rejected(text: str) -> None:
         parse(text)
 
 
-@pytest.mark.parametrize("text", ["x[1e400]", "x offset 1e300", "rate(x[1e20])"])
+@pytest.mark.parametrize("text", ["x[1e400]", "x offset 1e300", "rate(x[1e20])", "x[293y]", "x offset -9223372037s"])
 def test_a_duration_the_parser_panics_on_is_a_syntax_error(text: str) -> None:
     with pytest.raises(QuerySyntaxError, match="duration"):
         parse(text)
