@@ -13,7 +13,7 @@ import numpy as np
 
 from federation_core.signals.metrics.frame import Bools, Floats, Frame, Ints, SampleColumns
 from federation_core.signals.metrics.functions.contract import Apply, Argument, Context, Function, windows_argument
-from federation_core.signals.metrics.functions.runs import Runs, compensated, over_runs
+from federation_core.signals.metrics.functions.runs import Runs, accumulate, compensated, over_runs
 from federation_core.signals.metrics.windows import WindowList
 
 #: Finds one result for each of some windows.
@@ -47,12 +47,31 @@ def _avg_beyond_float64(values: Floats, windows: Runs) -> Floats:
 
 
 def _stdvar(columns: SampleColumns, windows: Runs) -> Floats:
-    # Seen from the first sample, so that the variance of one value many times is exactly zero.
-    values, origins, counts = columns.values, columns.values[windows.first], windows.counts
-    totals, errors = compensated(windows, lambda places, of: values[places] - origins[of])
-    means = totals / counts + errors / counts
-    squares, slips = compensated(windows, lambda places, of: np.square(values[places] - origins[of] - means[of]))
-    return (squares + slips) / counts
+    return (_spread_by_pieces if windows.worth_cutting else _spread)(columns.values, windows) / windows.counts
+
+
+def _spread(values: Floats, windows: Runs) -> Floats:
+    """Return the sum of squared distances from the mean, by Welford's method.
+
+    The mean is rounded at every sample, as in Prometheus: of large numbers close to each other it shows.
+    """
+    means, slips, squares, errors = np.zeros((4, len(windows)))
+    for position, places in windows.positions():
+        m = len(places)
+        samples = values[places]
+        delta = samples - (means[:m] + slips[:m])
+        accumulate(means, slips, delta / (position + 1))
+        accumulate(squares, errors, delta * (samples - (means[:m] + slips[:m])))
+    return np.where(np.isfinite(squares), squares + errors, squares)
+
+
+def _spread_by_pieces(values: Floats, windows: Runs) -> Floats:
+    # Seen from the first sample, so that one value many times has exactly no spread.
+    origins = values[windows.first]
+    totals, slips = compensated(windows, lambda places, of: values[places] - origins[of])
+    means = (totals + slips) / windows.counts
+    squares, errors = compensated(windows, lambda places, of: np.square(values[places] - origins[of] - means[of]))
+    return squares + errors
 
 
 def _stddev(columns: SampleColumns, windows: Runs) -> Floats:

@@ -122,18 +122,21 @@ def _compensated(runs: Runs, term: Term, shape: tuple[int, ...], of: Ints) -> tu
         found = _compensated(cut.pieces, term, (*shape[:-1], len(cut.of)), of[cut.of[cut.pieces.index]])
         piece_totals, piece_errors = map(cut.in_order, found)
         for _, numbers in cut.runs.positions():
-            _add(totals, errors, piece_totals[..., numbers])
+            accumulate(totals, errors, piece_totals[..., numbers])
             errors[..., : len(numbers)] += piece_errors[..., numbers]
     else:
         for _, places in runs.positions():
-            _add(totals, errors, term(places, of[: len(places)]))
-    # Beside a sum that is not finite there is no error to keep; no sum ever comes back from there.
+            accumulate(totals, errors, term(places, of[: len(places)]))
+    # No sum ever comes back from where it is not finite.
     errors[~np.isfinite(totals)] = 0.0
     return totals, errors
 
 
-def _add(totals: Floats, errors: Floats, terms: Floats) -> None:
-    """Add terms to the sums of the first runs, in place, and what the rounding loses to their errors."""
+def accumulate(totals: Floats, errors: Floats, terms: Floats) -> None:
+    """Add terms to the sums of the first runs, in place, and what the rounding loses to their errors.
+
+    The error of a sum that is not finite means nothing.
+    """
     before = totals[..., : terms.shape[-1]]
     total = before + terms
     share = total - before
