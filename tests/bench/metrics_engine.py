@@ -12,20 +12,21 @@ from federation_core.labels import Labels
 from federation_core.query import Query, TimeRange
 from federation_core.signals.metrics import KIND
 from federation_core.signals.metrics.evaluate import evaluate
-from federation_core.signals.metrics.expr import selectors
 from federation_core.signals.metrics.frame import Frame, Grid, SampleColumns
+from federation_core.signals.metrics.moments import resolve
 from federation_core.signals.metrics.parse import parse
-from federation_core.signals.metrics.run import SampleStore, span_of
+from federation_core.signals.metrics.run import SampleStore, spans_of
 
 SERIES, SAMPLES, STEPS = 10_000, 240, 60
 SCRAPE_MS, STEP_MS = 15_000, 60_000
 START_MS = 1_790_000_000_000
+BUDGETS = {"metrics_rate_sum_ms": 1_000.0, "metrics_growth_by_series": 1.5, "metrics_growth_by_steps": 1.5}
 
 
 def measure() -> dict[str, float]:
     """Return milliseconds: the best of three runs of each."""
     grid = Grid(START_MS + STEP_MS, STEP_MS, STEPS)
-    columns = counters()
+    columns = counters_of(SERIES)
     found = {}
     for name, text in {
         "metrics_rate_sum_ms": "sum by (service) (rate(x[5m]))",
@@ -36,17 +37,43 @@ def measure() -> dict[str, float]:
         "metrics_selector_ms": "x",
         "metrics_histogram_quantile_ms": "histogram_quantile(0.9, rate(x[5m]))",
         "metrics_join_ms": "rate(x[5m]) / rate(x[5m])",
+        "metrics_group_left_ms": "x * on (service) group_left max by (service) (x)",
+        "metrics_subquery_ms": "max_over_time(sum by (service) (rate(x[5m]))[30m:1m])",
+        "metrics_deriv_ms": "deriv(x[5m])",
+        "metrics_label_replace_ms": 'label_replace(x, "s", "$1", "service", "s(.*)")',
     }.items():
         found[name] = best_ms(lambda text=text: answer(text, grid, columns))  # type: ignore[misc]
-    return found | merging() | planning()
+    return found | growth() | merging() | planning()
 
 
-def counters() -> SampleColumns:
-    """Return SERIES counters with SAMPLES scrapes each, every hundredth of which is reset once."""
+def growth() -> dict[str, float]:
+    """Return how the time of rate + sum by grows, in ms, and how much faster than what it works on, as a ratio.
+
+    1 is linear growth between the ends of a line of doublings.
+    """
+    sizes, steps = (2_500, 5_000, 10_000, 20_000), (15, 30, 60, 120, 240)
+    grids = [Grid(START_MS, STEP_MS * STEPS // n, n) for n in steps]
+    columns = counters_of(SERIES)
+    by_series = [_rate_sum_ms(counters_of(n), Grid(START_MS, STEP_MS, STEPS)) for n in sizes]
+    by_steps = [_rate_sum_ms(columns, grid) for grid in grids]
+    found = {f"metrics_rate_sum_{n}_series_ms": ms for n, ms in zip(sizes, by_series, strict=True)}
+    found |= {f"metrics_rate_sum_{n}_steps_ms": ms for n, ms in zip(steps, by_steps, strict=True)}
+    return found | {
+        "metrics_growth_by_series": round(by_series[-1] / by_series[0] / (sizes[-1] / sizes[0]), 3),
+        "metrics_growth_by_steps": round(by_steps[-1] / by_steps[0] / (steps[-1] / steps[0]), 3),
+    }
+
+
+def _rate_sum_ms(columns: SampleColumns, grid: Grid) -> float:
+    return best_ms(lambda: answer("sum by (service) (rate(x[5m]))", grid, columns))
+
+
+def counters_of(series: int) -> SampleColumns:
+    """Return so many counters with SAMPLES scrapes each, every hundredth of which is reset once."""
     rng = np.random.default_rng(1)
-    values = np.cumsum(rng.integers(0, 50, (SERIES, SAMPLES)), axis=1).astype(np.float64)
+    values = np.cumsum(rng.integers(0, 50, (series, SAMPLES)), axis=1).astype(np.float64)
     values[::100, SAMPLES // 2 :] -= values[::100, SAMPLES // 2, None]
-    times = START_MS + np.arange(SAMPLES) * SCRAPE_MS + rng.integers(0, SCRAPE_MS, (SERIES, 1))
+    times = START_MS + np.arange(SAMPLES) * SCRAPE_MS + rng.integers(0, SCRAPE_MS, (series, 1))
     labels = tuple(
         Labels.of(
             {
@@ -56,16 +83,19 @@ def counters() -> SampleColumns:
                 "le": "+Inf" if i % 10 == 9 else str(i % 10),
             }
         )
-        for i in range(SERIES)
+        for i in range(series)
     )
-    return SampleColumns(labels, np.arange(SERIES + 1) * SAMPLES, times.ravel(), values.ravel())
+    return SampleColumns(labels, np.arange(series + 1) * SAMPLES, times.ravel(), values.ravel())
 
 
 def answer(text: str, grid: Grid, columns: SampleColumns) -> Frame:
-    expr, store = parse(text), SampleStore("bench")
-    for node in selectors(expr):
-        store.keep(span_of(node, grid), Fetched(columns))
-    return evaluate(expr, grid, store)[0]
+    expr = resolve(parse(text), TimeRange(grid.start_ms, grid.end_ms, grid.step_ms))
+    store = SampleStore("bench")
+    for span in spans_of(expr, grid):
+        store.keep(span, Fetched(columns))
+    found = evaluate(expr, grid, store)[0]
+    assert isinstance(found, Frame)
+    return found
 
 
 def merging() -> dict[str, float]:
