@@ -8,6 +8,7 @@ Source: Prometheus documentation, "Functions / label_replace, label_join"; docum
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,7 @@ from federation_core.signals.metrics.functions.contract import (
 )
 
 _BYTES_PER_VALUE = 8
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
 
 
 def _label_replace(arguments: Sequence[Argument], context: Context) -> Frame:
@@ -78,6 +80,9 @@ def _relabelled(frame: Frame, labels: Iterator[Labels], destination: str, change
 
 
 def _compiled(pattern: str) -> Any:
+    if "\\C" in _ESCAPED.findall(pattern):
+        # Go has no single bytes of a character, and half a character is no label.
+        raise QueryExecutionError(f"invalid regular expression in label_replace(): {pattern}: it matches single bytes")
     try:
         # Put together as a text and searched for, as Prometheus does it: what closes the group is still an expression.
         return compile_regex(f"^(?s:{pattern})$", dot_matches_newline=False)
