@@ -65,20 +65,6 @@ class Net:
     rng: random.Random
     tally: Tally = field(default_factory=Tally)
 
-    def draw(self, count: int, favoured: Collection[str] = ()) -> Iterator[tuple[Tree, TimeRange]]:
-        """Yield queries with the times they are asked at."""
-        generator = Generator(self.rng, favoured)
-        for _ in range(count):
-            instant = self.rng.random() < 0.4
-            yield generator.query(instant), self._times(instant)
-
-    def _times(self, instant: bool) -> TimeRange:
-        start_ms = (T0_S + self.rng.randrange(FIRST_S, LAST_S)) * 1000 + PHASE_MS
-        if instant:
-            return TimeRange(start_ms, start_ms)
-        step_ms = 1000 * self.rng.choice(STEPS_S)
-        return TimeRange(start_ms, start_ms + step_ms * self.rng.randrange(7), step_ms)
-
     def compare(self, tree: Tree, asked: TimeRange) -> str:
         """Ask both and say how the answers differ; empty where they do not. Counts what was asked."""
         theirs = read(self.client.ask(tree.text(PROMETHEUS_2), asked))
@@ -89,7 +75,7 @@ class Net:
 
     def mismatches(self, count: int, favoured: Collection[str] = ()) -> Iterator[Mismatch]:
         """Draw and compare so many queries; yield those that are answered differently, as they are found."""
-        for tree, asked in self.draw(count, favoured):
+        for tree, asked in drawn(self.rng, count, favoured):
             how = self.compare(tree, asked)
             if how:
                 yield Mismatch(tree, asked, how)
@@ -99,7 +85,7 @@ class Net:
         kept = self.tally
         self.tally = Tally()
         try:
-            return _shrunk(found, self.compare, budget)
+            return shrink(found, self.compare, budget)
         finally:
             self.tally = kept
 
@@ -116,7 +102,24 @@ class Net:
             self.tally.refused[mine.kind] += 1
 
 
-def _shrunk(found: Mismatch, compare: Callable[[Tree, TimeRange], str], budget: int) -> Mismatch:
+def drawn(rng: random.Random, count: int, favoured: Collection[str] = ()) -> Iterator[tuple[Tree, TimeRange]]:
+    """Yield so many queries with the times they are asked at."""
+    generator = Generator(rng, favoured)
+    for _ in range(count):
+        instant = rng.random() < 0.4
+        yield generator.query(instant), _times(rng, instant)
+
+
+def _times(rng: random.Random, instant: bool) -> TimeRange:
+    start_ms = (T0_S + rng.randrange(FIRST_S, LAST_S)) * 1000 + PHASE_MS
+    if instant:
+        return TimeRange(start_ms, start_ms)
+    step_ms = 1000 * rng.choice(STEPS_S)
+    return TimeRange(start_ms, start_ms + step_ms * rng.randrange(7), step_ms)
+
+
+def shrink(found: Mismatch, compare: Callable[[Tree, TimeRange], str], budget: int = SHRINKING) -> Mismatch:
+    """Return a smaller query for which `compare` says a difference too."""
     while True:
         for tree, asked in _candidates(found):
             budget -= 1
