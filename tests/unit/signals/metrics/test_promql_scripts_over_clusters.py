@@ -2,7 +2,7 @@
 
 Each series lies in the cluster that a hash of its label set names. What one store that holds all of them (each with its
 label `cluster`) answers, the federation answers: the same series, present at the same steps, values to 1e-9 of their
-size, errors on both sides.
+size, errors on both sides, and the same annotations. Instants are asked over a range too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pytest
 
 from federation_core.errors import FederationError, UnsupportedQuery
 from federation_core.labels import CLUSTER, Labels
+from federation_core.query import TimeRange
 from federation_core.signals.metrics.frame import Frame, Payload, SampleColumns, StringValue
 from federation_core.signals.metrics.parse import parse
 from tests.support.promql_cases import Case, cases
@@ -54,19 +55,33 @@ def verdict(case: Case) -> tuple[str, str]:
     for labels, times, values in case.series:
         stores[cluster_of(labels)].append((labels, times, values))
     union = [(ls.with_label(CLUSTER, cluster), t, v) for cluster, rows in stores.items() for ls, t, v in rows]
-    wanted, _ = outcome(lambda: answer_one(case.query, union, case.time_range))
-    got, said = outcome(lambda: federate(case.query, stores, case.time_range))
-    difference = differs(got, wanted)
-    if difference:
-        return "overflow told" if any("left the range of float64" in text for text in said) else "different", difference
+    for time_range in times_to_ask(case):
+        wanted, wanted_annotations = outcome(answer_one, case.query, union, time_range)
+        got, annotations = outcome(federate, case.query, stores, time_range)
+        if any("left the range of float64" in text for text in annotations):
+            return "overflow told", ""
+        difference = differs(got, wanted)
+        if not difference and set(annotations) != set(wanted_annotations):
+            difference = f"{annotations}, wanted {wanted_annotations}"
+        if difference:
+            return "different", f"over {time_range}: {difference}"
     if isinstance(wanted, FederationError):
         return "error", wanted.message
     return ("same" if isinstance(wanted, StringValue) or as_dict(wanted) else "empty"), ""
 
 
-def outcome(ask: Callable[[], tuple[Outcome, tuple[str, ...]]]) -> tuple[Outcome, tuple[str, ...]]:
+def times_to_ask(case: Case) -> list[TimeRange]:
+    """Return when to ask: an instant over a range that sees the series begin or end, and everything as the case does."""
+    at_ms = case.time_range.end_ms
+    around = TimeRange(at_ms - 420_000, at_ms + 300_000, 97_000)
+    instant = not case.time_range.step_ms and case.expected.kind in ("vector", "scalar")
+    return [around, case.time_range] if instant else [case.time_range]
+
+
+def outcome(ask: Callable[..., tuple[Outcome, tuple[str, ...]]], *asked: object) -> tuple[Outcome, tuple[str, ...]]:
+    """Return what is answered and its annotations."""
     try:
-        return ask()
+        return ask(*asked)
     except FederationError as exc:
         return exc, ()
 
