@@ -315,7 +315,7 @@ class Generator:
             clause,
             labels,
             clause_last=rng.random() < 0.2,
-            value_label=rng.choice(("value", "value", "pod", "cluster")) if name == "count_values" else "",
+            value_label=rng.choice(("value", "value", "pod", "zz")) if name == "count_values" else "",
             spelling=name.upper() if rng.random() < 0.05 else "",
         )
         return make(rule, *parameters, operand)

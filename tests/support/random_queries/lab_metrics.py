@@ -63,12 +63,13 @@ def _gauge(name: str, labels: frozenset[str], bound: float, level: float, whole:
 _DURATION = "http_request_duration_seconds"
 BUCKETS = _counter(f"{_DURATION}_bucket", TARGET | {"le"}, 1e8)
 RATIO = _gauge("cache_hit_ratio", TARGET, 1.0, 0.75, whole=False, weight=3)
+MEMORY = _gauge("container_memory_working_set_bytes", TARGET, 4e9, 4.5e8, whole=True, weight=3)
 METRICS = (
     _counter("http_requests_total", TARGET | {"code", "method"}, 1e8, weight=4),
     BUCKETS,
     _counter(f"{_DURATION}_sum", TARGET, 1e8, whole=False, weight=2),
     _counter(f"{_DURATION}_count", TARGET, 1e8, weight=2),
-    _gauge("container_memory_working_set_bytes", TARGET, 4e9, 4.5e8, whole=True, weight=3),
+    replace(MEMORY, facts=replace(MEMORY.facts, wide=True)),
     # It has NaN samples.
     replace(RATIO, facts=replace(RATIO.facts, finite=False)),
     _gauge("queue_depth", TARGET, 150.0, 6.0, whole=True, weight=4),

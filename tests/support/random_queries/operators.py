@@ -2,7 +2,9 @@
 
 Known differences of 2.42 from 3, kept out here:
 * `sum` and `avg` are not compensated in 2.42: only over terms that cannot cancel, and rough afterwards.
-* `stddev` and `stdvar` of a group whose first value is not finite: 0 in 2.42, NaN in 3.
+* `stddev` and `stdvar` of a group whose first value is not finite: 0 in 2.42, NaN in 3; of large numbers close to each
+  other, such as times: 2.42 loses the digits that differ.
+* `count_values by (…)` forgets a label from the second step on in 2.42, unless the label it writes sorts last.
 * `atan2` keeps the metric name in 2.42: only over rows that have none.
 * A parameter that changes from step to step is looked at only once in 2.42 where the operand is the same at every step.
 * topk of infinite k is an error in 2.42, nothing or an error in 3.
@@ -77,6 +79,7 @@ def _count(facts: Facts) -> Facts:
 def _deviation(facts: Facts) -> Facts:
     require_sharp(facts)
     require(facts.finite, "2.42 and 3 begin otherwise with what is not finite")
+    require(facts.wide or facts.bound < 1e4, "2.42 rounds the mean of large numbers, beside which they hardly differ")
     return Facts(noise=ROUGH, sign=1, negative_zero=False, bound=facts.bound**2)
 
 
@@ -137,6 +140,8 @@ class Aggregation(Rule):
         if self.operator in ("topk", "bottomk"):
             return replace(known, grids=grids_of(*operands), fixed=operand.fixed)
         if self.value_label:
+            sorts_last = self.clause != "by" or all(label <= self.value_label for label in self.labels)
+            require(sorts_last, "2.42 forgets a label")
             keeps = keeps | {self.value_label}
         return replace(
             known,
