@@ -71,7 +71,7 @@ def verdict(case: Case) -> tuple[str, str]:
 
 
 def times_to_ask(case: Case) -> list[TimeRange]:
-    """Return when to ask: an instant over a range that sees the series begin or end, and everything as the case does."""
+    """Return when to ask: an instant also over a range that sees series begin or end, everything as the case does."""
     at_ms = case.time_range.end_ms
     around = TimeRange(at_ms - 420_000, at_ms + 300_000, 97_000)
     instant = not case.time_range.step_ms and case.expected.kind in ("vector", "scalar")
