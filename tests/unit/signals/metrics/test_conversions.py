@@ -6,7 +6,7 @@ import math
 
 from federation_core.query import TimeRange
 from federation_core.signals.metrics.frame import Frame
-from tests.support.instant import at, value_at, vector
+from tests.support.instants import at, value_at, vector
 from tests.support.sample_store import Series, answer_one, evaluate_one, every, series
 
 STEPS = TimeRange(0, 120_000, 60_000)

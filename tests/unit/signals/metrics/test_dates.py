@@ -11,7 +11,7 @@ import pytest
 
 from federation_core.query import TimeRange
 from federation_core.signals.metrics.frame import Frame
-from tests.support.instant import at, value_at, vector
+from tests.support.instants import at, value_at, vector
 from tests.support.sample_store import evaluate_one, series
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 
 from federation_core.query import TimeRange
 from federation_core.signals.metrics.frame import Frame
-from tests.support.instant import at, value_at, vector
+from tests.support.instants import at, value_at, vector
 from tests.support.sample_store import evaluate_one, every, series
 
 NAN, INF = float("nan"), float("inf")

@@ -15,7 +15,7 @@ from federation_core.signals.metrics.frame import Frame
 from federation_core.signals.metrics.functions import buckets
 from federation_core.signals.metrics.functions.buckets import bound_of
 from federation_core.tenancy import Limits
-from tests.support.instant import at, said, value_at
+from tests.support.instants import at, said_at, value_at
 from tests.support.sample_store import Series, answer_one, evaluate_one, every, series
 
 NAN, INF = float("nan"), float("inf")
@@ -119,7 +119,7 @@ class TestRepairs:
     def test_falling_counts_are_repaired_and_told(self) -> None:
         falling = [("1", 10), ("2", 8), ("4", 20), ("+Inf", 20)]
         assert quantile("0.9", *falling) == pytest.approx(2 + 2 * (18 - 10) / 10)
-        assert said("histogram_quantile(0.9, b_bucket)", histogram(*falling)) == (
+        assert said_at("histogram_quantile(0.9, b_bucket)", histogram(*falling)) == (
             f"{MONOTONICITY}, from buckets 2 to 2, with a max diff of 2, "
             "over 1 samples from 1970-01-01T00:00:00Z to 1970-01-01T00:00:00Z",
         )
@@ -127,7 +127,7 @@ class TestRepairs:
     def test_repairs_of_all_series_and_steps_are_told_once(self) -> None:
         pairs = [("0.5", [10, 5, 7]), ("1", [8, 5, 6]), ("2", [20, 20, 6]), ("+Inf", [20, 20, 20])]
         store = [series(f'b_bucket{{a="{a}",le="{le}"}}', every(60_000, counts)) for a in "xy" for le, counts in pairs]
-        (told,) = said("histogram_quantile(0.9, b_bucket)", store, TimeRange(0, 120_000, 60_000))
+        (told,) = answer_one("histogram_quantile(0.9, b_bucket)", store, TimeRange(0, 120_000, 60_000))[1]
         assert told.removeprefix(MONOTONICITY) == (
             ", from buckets 1 to 2, with a max diff of 2, "
             "over 4 samples from 1970-01-01T00:00:00Z to 1970-01-01T00:02:00Z"
@@ -140,13 +140,12 @@ class TestRepairs:
 
     @pytest.mark.parametrize("q", ["-1", "2", "NaN"])
     def test_what_no_quantile_was_computed_of_is_not_told(self, q: str) -> None:
-        (told,) = said(f"histogram_quantile({q}, b_bucket)", histogram(("1", 10), ("2", 8), ("+Inf", 20)))
+        (told,) = said_at(f"histogram_quantile({q}, b_bucket)", histogram(("1", 10), ("2", 8), ("+Inf", 20)))
         assert "quantile value should be between 0 and 1" in told
 
     def test_rounding_errors_are_no_falls(self) -> None:
-        assert (
-            said("histogram_quantile(0.9, b_bucket)", histogram(("1", 10), ("2", 10 * (1 - 1e-14)), ("+Inf", 20))) == ()
-        )
+        rounded = histogram(("1", 10), ("2", 10 * (1 - 1e-14)), ("+Inf", 20))
+        assert said_at("histogram_quantile(0.9, b_bucket)", rounded) == ()
 
     def test_a_rise_by_a_rounding_error_is_no_rise(self) -> None:
         # The rank 10 · (1 + 1e-14) would lie in the second bucket if its count were taken.
@@ -182,11 +181,11 @@ class TestBounds:
         store = [*histogram(("1", 10), ("2", 20), ("+Inf", 20), ("many", 7)), series("b_bucket", [(0, 3)])]
         assert at("histogram_quantile(0.75, b_bucket)", store) == {"": 1.5}
         malformed = 'PromQL warning: bucket label "le" is missing or has a malformed value of '
-        assert said("histogram_quantile(0.75, b_bucket)", store) == (
+        assert said_at("histogram_quantile(0.75, b_bucket)", store) == (
             malformed + '"" for metric name "b_bucket"',
             malformed + '"many" for metric name "b_bucket"',
         )
-        assert said("histogram_fraction(0, 1, sum by (le) (b_bucket))", store) == (
+        assert said_at("histogram_fraction(0, 1, sum by (le) (b_bucket))", store) == (
             malformed + '""',
             malformed + '"many"',
         )
@@ -210,7 +209,7 @@ class TestQuantiles:
         got = at('histogram_quantiles(b_bucket, "q", -1, 1e6, NaN)', self.store)
         assert list(got) == ["q=-1.0", "q=1e+06", "q=NaN"]
         assert got["q=-1.0"] == -INF
-        assert len(said('histogram_quantiles(b_bucket, "q", -1, 1e6, NaN)', self.store)) == 3
+        assert len(said_at('histogram_quantiles(b_bucket, "q", -1, 1e6, NaN)', self.store)) == 3
 
     def test_a_quantile_that_changes_has_a_series_for_each_value(self) -> None:
         store = [

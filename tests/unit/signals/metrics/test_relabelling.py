@@ -9,7 +9,7 @@ from federation_core.labels import quote
 from federation_core.query import TimeRange
 from federation_core.signals.metrics.frame import Frame
 from federation_core.tenancy import Limits
-from tests.support.instant import at, vector
+from tests.support.instants import at, vector
 from tests.support.sample_store import answer_one, evaluate_one, series
 
 
