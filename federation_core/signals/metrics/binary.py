@@ -29,7 +29,6 @@ def apply_binary(node: Binary, left: Frame, right: Frame, session: Session) -> F
     if left.kind == "vector" and right.kind == "vector":
         return join(node, left, right, session)
     vector = right if right.kind == "vector" else left
-    session.require_room(vector.values.size)
     values, kept = operate(node, left.values, right.values, vector.values)
     result = replace(vector, values=values, present=vector.present if kept is None else vector.present & kept)
     if vector.kind == "scalar":

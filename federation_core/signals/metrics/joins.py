@@ -51,7 +51,7 @@ def join(node: Binary, left: Frame, right: Frame, session: Session) -> Frame:
         # Where one side has nothing at all, nothing is matched, and nothing is wrong.
         asked = np.logical_and(left.present.any(axis=0), right.present.any(axis=0))
     else:
-        session.require_room(2 * len(groups) * left.grid.steps)
+        session.require_room(len(groups) * left.grid.steps)
         asked = np.ones(left.grid.steps, dtype=np.bool_)
     require_one(one, groups, asked, "left" if swapped else "right")
     include = _included(node, session)
@@ -61,7 +61,7 @@ def join(node: Binary, left: Frame, right: Frame, session: Session) -> Frame:
     if for_many is not None:
         many = fill_many(many, one, for_many, groups)
     rows, at = pair_up(many, partners, len(groups))
-    session.require_room(2 * len(rows) * left.grid.steps)
+    session.require_room(len(rows) * left.grid.steps)
     if not len(rows):
         return Frame.empty(left.grid)
     labels = _result_labels(node, many, groups, session)

@@ -117,5 +117,5 @@ def _first(ranks: Ints, sizes: Floats, ties: Callable[[], Ints]) -> Bools:
         in_time: npt.NDArray[np.bool_] = np.empty_like(level)
         np.put_along_axis(in_time, order, queue, axis=1)
         level &= in_time
-    first: Bools = (above | level) & (counts > 0)
+    first: Bools = above | level
     return first

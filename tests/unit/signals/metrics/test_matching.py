@@ -317,3 +317,9 @@ class TestDelayedNames:
         frame, _ = answer_one(text, self.store, TimeRange(0, 0), delayed_names=True)
         assert isinstance(frame, Frame)
         assert [labels.get("__name__") for labels in frame.labels] == names
+
+    def test_a_name_that_is_dropped_at_the_end_can_be_read_until_then(self) -> None:
+        text = 'label_replace(x_total < bool y_total, "was", "$1", "__name__", "(.+)")'
+        frame, _ = answer_one(text, self.store, TimeRange(0, 0), delayed_names=True)
+        assert isinstance(frame, Frame)
+        assert [dict(labels) for labels in frame.labels] == [{"a": "1", "was": "x_total"}]
