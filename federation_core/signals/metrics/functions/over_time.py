@@ -38,12 +38,10 @@ def _avg(columns: SampleColumns, windows: Runs) -> Floats:
 
 
 def _avg_beyond_float64(values: Floats, windows: Runs) -> Floats:
-    infinite, _ = compensated(windows, lambda places, _: np.where(np.isfinite(values[places]), 0.0, values[places]))
     # Scaling by a power of two loses nothing that would matter beside such a sum.
     halvings = windows.longest.bit_length()
     totals, errors = compensated(windows, lambda places, _: np.ldexp(values[places], -halvings))
-    means = np.ldexp(totals / windows.counts + errors / windows.counts, halvings)
-    return np.where(infinite == 0, means, infinite)
+    return np.ldexp(totals / windows.counts + errors / windows.counts, halvings)
 
 
 def _stdvar(columns: SampleColumns, windows: Runs) -> Floats:

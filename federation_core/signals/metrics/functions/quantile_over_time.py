@@ -45,9 +45,7 @@ def _mad_over_time(arguments: Sequence[Argument], context: Context) -> Frame:
 
 def _median_deviation(samples: Floats, runs: Runs) -> Floats:
     ordered = _sorted(samples)
-    deviations = np.abs(ordered - _median(ordered, runs.counts)[:, None])
-    inside = np.arange(samples.shape[1]) < runs.counts[:, None]
-    deviation = _median(_sorted(np.where(inside, deviations, np.inf)), runs.counts)
+    deviation = _median(_sorted(np.abs(ordered - _median(ordered, runs.counts)[:, None])), runs.counts)
     # From a sample that is NaN nothing deviates by any number.
     return np.where(np.isnan(ordered[:, 0]), np.nan, deviation)
 

@@ -66,7 +66,6 @@ class Runs:
     def blocks(self) -> Iterator[Runs]:
         """Yield the runs in blocks of those that are handled together."""
         for start in range(0, len(self), _TOGETHER):
-            self.check()
             yield self.take(slice(start, start + _TOGETHER))
 
     @property

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from federation_core.labels import Labels
 from federation_core.query import TimeRange
 from federation_core.signals.metrics.frame import Frame
+from federation_core.signals.metrics.functions.absence import labels_of_absent
+from federation_core.signals.metrics.parse import parse
 from tests.support.instants import at, counter
 from tests.support.sample_store import evaluate_one, every, series
 
@@ -26,6 +29,11 @@ from tests.support.sample_store import evaluate_one, every, series
 )
 def test_the_labels_are_those_an_equality_matcher_fixes(text: str, selector: str, labels: str) -> None:
     assert at(text.format(selector), [], 0) == {labels: 1.0}
+
+
+def test_the_name_is_none_of_the_labels() -> None:
+    assert labels_of_absent(parse('{__name__="y",a="1"}')) == Labels.of({"a": "1"})
+    assert labels_of_absent(parse('{__name__="y",__name__!=""}')) == Labels()
 
 
 @pytest.mark.parametrize("text", ["absent(sum(y))", 'absent(y{a="1"} + 1)', 'absent_over_time(y{a="1"}[5m:1m])'])

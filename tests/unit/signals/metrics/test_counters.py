@@ -34,6 +34,9 @@ class TestRate:
         # 2 at 10 s, 22 at 20 s: zero was crossed at 9 s, so only 1 s is added on the left.
         assert value_at("increase(x[20s])", [series("x", [(10_000, 2.0), (20_000, 22.0)])], 20) == 20 * (10 + 1) / 10
 
+    def test_a_counter_that_begins_below_zero_has_no_zero_to_stop_at(self) -> None:
+        assert value_at("increase(x[20s])", [series("x", [(10_000, -2.0), (20_000, 8.0)])], 20) == 20
+
     def test_delta_of_a_gauge_has_no_zero_to_stop_at(self) -> None:
         assert value_at("delta(x[20s])", [series("x", [(10_000, 2.0), (20_000, 22.0)])], 20) == 40
         assert value_at("delta(x[20s])", [series("x", [(10_000, 22.0), (20_000, 2.0)])], 20) == -40

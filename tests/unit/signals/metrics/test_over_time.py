@@ -142,11 +142,15 @@ class TestOverTime:
         assert value_at("avg_over_time(x[1h])", counter(1.7e308, 1.7e308, -1.7e308), 50) == pytest.approx(1.7e308 / 3)
 
     def test_the_quantile_may_be_another_at_every_step(self) -> None:
-        got = evaluate_one(
-            "quantile_over_time(time() / 100, x[1h])", counter(0, 1, 2), TimeRange(50_000, 100_000, 50_000)
-        )
+        store = counter(0, 1, 2, 3, 4)
+        got = evaluate_one("quantile_over_time(time() / 100, x[1h])", store, TimeRange(20_000, 100_000, 80_000))
         assert isinstance(got, Frame)
-        assert got.values.tolist() == [[1.0, 2.0]]
+        # A fifth of the way from 0 to 2, then all of the way to 4.
+        assert got.values.tolist() == [[0.4, 4.0]]
+
+    def test_a_spread_beyond_float64_is_infinite(self) -> None:
+        assert value_at("stdvar_over_time(x[1h])", counter(1e200, -1e200), 50) == INF
+        assert math.isnan(value_at("stdvar_over_time(x[1h])", counter(1, INF), 50))
 
     @pytest.mark.parametrize(("quantile", "spelled"), [("2", "2"), ("-0.25", "-0.25"), ("NaN", "NaN"), ("Inf", "+Inf")])
     def test_a_quantile_outside_its_range_is_said(self, quantile: str, spelled: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from federation_core.query import TimeRange
-from federation_core.signals.metrics.frame import Frame
+from federation_core.signals.metrics.frame import Floats, Frame, Ints
 from federation_core.signals.metrics.functions.runs import Runs, compensated
 from tests.support.instants import value_at
 from tests.support.sample_store import Series, evaluate_one, every, series
@@ -57,6 +57,24 @@ def test_sums_of_pieces_are_exact_sums(counts: tuple[int, ...]) -> None:
     totals, errors = compensated(many, lambda places, _: values[places])
     for number, (first, count) in enumerate(zip(many.first, many.counts, strict=True)):
         assert totals[number] + errors[number] == pytest.approx(math.fsum(values[first : first + count]), rel=1e-15)
+
+
+def test_a_term_knows_the_run_of_every_place() -> None:
+    many = runs(3, 5000, 1, 700)
+    totals, _ = compensated(many, lambda places, of: 10.0**of)
+    assert totals.tolist() == [5000, 7000, 300, 1000]
+
+
+def test_a_long_run_is_added_up_in_few_steps() -> None:
+    steps = []
+
+    def term(places: Ints, of: Ints) -> Floats:
+        steps.append(len(places))
+        return np.ones(len(places))
+
+    totals, _ = compensated(runs(1_000_000, 10, 10), term)
+    assert totals.tolist() == [1_000_000, 10, 10]
+    assert len(steps) == 1000
 
 
 def test_a_sum_of_pieces_that_leaves_float64_stays_infinite() -> None:
