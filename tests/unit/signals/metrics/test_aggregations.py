@@ -16,8 +16,11 @@ from federation_core.signals.metrics.compensated import sum_runs, two_sum
 from federation_core.signals.metrics.frame import Frame
 from federation_core.signals.metrics.label_hash import hash_labels
 from federation_core.tenancy import Limits
+from tests.support.instants import at, vector
+from tests.support.ranges import over
 from tests.support.sample_store import answer_one, as_dict, evaluate_one, every, federate, series
-from tests.support.vectors import INF, NAN, at, over, vector
+
+NAN, INF = float("nan"), float("inf")
 
 
 class TestAggregation:

@@ -8,8 +8,11 @@ from federation_core.errors import QueryExecutionError, QueryTooLarge
 from federation_core.query import TimeRange
 from federation_core.signals.metrics.frame import Frame
 from federation_core.tenancy import Limits
+from tests.support.instants import at, vector
+from tests.support.ranges import over
 from tests.support.sample_store import answer_one, evaluate_one, every, series
-from tests.support.vectors import INF, NAN, at, over, vector
+
+NAN, INF = float("nan"), float("inf")
 
 
 class TestScalars:

@@ -6,8 +6,9 @@ import pytest
 
 from federation_core.errors import QueryExecutionError
 from federation_core.query import TimeRange
+from tests.support.instants import at, vector
+from tests.support.ranges import over
 from tests.support.sample_store import answer_one, every, series
-from tests.support.vectors import at, over, vector
 
 STORE = vector(
     ('x{a="1",b="1"}', 1),
