@@ -32,24 +32,33 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def rising(histograms: Histograms, context: Context) -> tuple[Floats, Floats]:
     """Return the histograms' counts without falls, and by how much each of the N counts had fallen, or 0."""
-    counts, falls = histograms.counts, np.zeros(len(histograms.counts))
-    owner = histograms.owner
-    falling, same = _compared(counts[:-1], counts[1:])
-    # A bucket that is neither lower than its predecessor nor a rounding error away stays, if all before it do.
-    doubtful = (owner[1:] == owner[:-1]) & (falling | same | np.isnan(counts[1:])) & (counts[1:] != counts[:-1])
-    repaired = np.unique(owner[1:][doubtful])
-    if not len(repaired):
-        return counts, falls
-    counts = counts.copy()
-    runs = Runs.of(histograms.first[repaired], histograms.used[repaired], context.check)
-    before = counts[runs.first]
+    counts, owner = histograms.counts, histograms.owner
+    # What a count is compared with is the highest before it, unless one was a rounding error higher still.
+    highest = _highest_so_far(counts, owner)
+    before = np.append(counts[:1], highest[:-1])
+    np.copyto(before, counts, where=np.diff(owner, prepend=-1) > 0)
+    falling, same = _compared(before, counts)
+    falls = np.where(falling, before - counts, 0.0)
+    doubtful = np.unique(owner[np.isnan(counts) | (same & (counts > before))])
+    if not len(doubtful):
+        return highest, falls
+    runs = Runs.of(histograms.first[doubtful], histograms.used[doubtful], context.check)
+    before = highest[runs.first] = counts[runs.first]
     for _, places in runs.positions(start=1):
         before, found = before[: len(places)], counts[places]
         falling, same = _compared(before, found)
         falls[places] = np.where(falling, before - found, 0.0)
         before = np.where(falling | same, before, found)
-        counts[places] = before
-    return counts, falls
+        highest[places] = before
+    return highest, falls
+
+
+def _highest_so_far(counts: Floats, owner: Ints) -> Floats:
+    """Return for every bucket the highest count of its histogram up to it; NaN is the highest there is."""
+    distinct, rank = np.unique(counts, return_inverse=True)
+    # The ranks of later histograms are above those of all earlier ones, so that one pass does for all.
+    highest: Floats = distinct[np.maximum.accumulate(owner * len(distinct) + rank) - owner * len(distinct)]
+    return highest
 
 
 def _compared(before: Floats, counts: Floats) -> tuple[Bools, Bools]:

@@ -11,9 +11,12 @@ import pytest
 
 from federation_core.errors import QueryExecutionError, QueryTooLarge
 from federation_core.query import TimeRange
-from federation_core.signals.metrics.frame import Frame
+from federation_core.signals.metrics.expr import Call
+from federation_core.signals.metrics.frame import Frame, Grid
 from federation_core.signals.metrics.functions import buckets
-from federation_core.signals.metrics.functions.buckets import bound_of
+from federation_core.signals.metrics.functions.buckets import Histograms, bound_of
+from federation_core.signals.metrics.functions.contract import Context
+from federation_core.signals.metrics.functions.monotonicity import rising
 from federation_core.tenancy import Limits
 from tests.support.instants import at, said_at, value_at
 from tests.support.sample_store import Series, answer_one, evaluate_one, every, series
@@ -152,6 +155,26 @@ class TestRepairs:
         count = 10 * (1 + 1e-14)
         assert quantile(repr(count / 20), ("1", 10), ("2", count), ("3", 20), ("+Inf", 20)) > 2.0
         assert quantile("0.5", ("1", 10), ("2", count), ("3", 20), ("+Inf", 20)) == 1.0
+
+    def test_any_counts_rise_as_one_loop_makes_them(self) -> None:
+        rng = np.random.default_rng(17)
+        used = rng.integers(1, 12, 400)
+        counts = rng.integers(0, 8, used.sum()) * (1 + rng.integers(-2, 3, used.sum()) * 3e-13)
+        counts[rng.random(len(counts)) < 0.03] = NAN
+        first = np.cumsum(used) - used
+        every_one = np.arange(len(used))
+        histograms = Histograms(every_one, np.zeros_like(used), first, used, np.zeros(len(counts)), counts)
+        grid = Grid(0, 0, 1)
+        nobody = Context(grid, Call("histogram_quantile", ()), print, print, lambda: None, lambda values: None)
+        got, falls = rising(histograms, nobody)
+        for start, end in zip(first.tolist(), (first + used).tolist(), strict=True):
+            before = counts[start]
+            for i in range(start + 1, end):
+                equal = before == counts[i] or abs(before - counts[i]) < 1e-12 * (abs(before) + abs(counts[i]))
+                fell = not equal and counts[i] < before
+                assert falls[i] == (before - counts[i] if fell else 0)
+                before = before if fell or equal else counts[i]
+                assert got[i] == before or (np.isnan(got[i]) and np.isnan(before))
 
 
 class TestBounds:
