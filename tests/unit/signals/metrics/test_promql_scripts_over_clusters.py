@@ -8,7 +8,7 @@ size, errors on both sides, and the same annotations. Instants are asked over a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from zlib import crc32
 
@@ -40,13 +40,63 @@ def cluster_of(labels: Labels) -> str:
     return CLUSTERS[crc32(repr(labels).encode()) % len(CLUSTERS)]
 
 
-def verdict(case: Case) -> tuple[str, str]:
+#: What may lie over a query: groupings, matchings and labels that span clusters, keep them apart, or name them.
+WRAPPINGS = (
+    "sum by (cluster) ({0})",
+    "count without (cluster) ({0})",
+    "avg by (job) ({0})",
+    "group({0})",
+    "stddev({0})",
+    "stdvar without (instance) ({0})",
+    "quantile by (job) (0.5, {0})",
+    'count_values("cluster", {0})',
+    'count_values by (cluster) ("v", {0})',
+    "topk by (cluster) (1, {0})",
+    "bottomk(2, {0})",
+    "topk(scalar(count({0})) / 2, {0})",
+    "limitk(2, {0})",
+    "limit_ratio(0.5, {0})",
+    "limit_ratio(-0.3, {0})",
+    "({0}) and on (cluster) ({0})",
+    "({0}) or on (job) ({0})",
+    "({0}) unless on (job) bottomk(1, {0})",
+    "({0}) * on (cluster) group_left () count by (cluster) ({0})",
+    "min by (cluster, job) ({0}) - on (job) group_left (cluster) max by (job) ({0})",
+    "({0}) / ignoring (cluster) ({0})",
+    "({0}) + fill(0) ({0})",
+    "({0}) + on (job) fill_right(2) sum by (job) ({0})",
+    "({0}) == ({0})",
+    "({0}) > bool 1",
+    "sum({0}) or vector(0)",
+    "-({0})",
+    "absent({0})",
+    "absent_over_time(({0})[3m:1m])",
+    "count_over_time(absent({0})[3m:1m])",
+    "avg_over_time(sum({0})[3m:1m])",
+    "max_over_time(({0})[5m:1m])",
+    "predict_linear(({0})[3m:1m], 60)",
+    "quantile_over_time(scalar(count({0})) / 10, ({0})[3m:1m])",
+    "vector(scalar({0}))",
+    "clamp({0}, scalar(min({0})), scalar(max({0})))",
+    "sort({0})",
+    'sort_by_label({0}, "cluster")',
+    'label_replace({0}, "x", "$1", "cluster", "(.*)")',
+    'label_replace({0}, "cluster", "$1", "instance", "(.*)")',
+    'label_join({0}, "l", "-", "cluster", "job")',
+    "timestamp({0})",
+    "day_of_week({0})",
+    "histogram_quantile(0.5, {0})",
+    'histogram_quantiles({0}, "q", 0.5)',
+)
+
+
+def verdict(case: Case, query: str, time_ranges: Iterable[TimeRange]) -> tuple[str, str]:
     """Return (verdict, detail): the same values, both empty, both an error, refused, or different.
 
     An average across clusters rests on a sum; where that leaves the range of float64 the answer says so.
     """
     try:
-        parse(case.query)
+        parse(query)
     except UnsupportedQuery as exc:
         return "refused", exc.message
     except FederationError as exc:
@@ -55,9 +105,10 @@ def verdict(case: Case) -> tuple[str, str]:
     for labels, times, values in case.series:
         stores[cluster_of(labels)].append((labels, times, values))
     union = [(ls.with_label(CLUSTER, cluster), t, v) for cluster, rows in stores.items() for ls, t, v in rows]
-    for time_range in times_to_ask(case):
-        wanted, wanted_annotations = outcome(answer_one, case.query, union, time_range)
-        got, annotations = outcome(federate, case.query, stores, time_range)
+    found = ""
+    for time_range in time_ranges:
+        wanted, wanted_annotations = outcome(answer_one, query, union, time_range)
+        got, annotations = outcome(federate, query, stores, time_range)
         if any("left the range of float64" in text for text in annotations):
             return "overflow told", ""
         difference = differs(got, wanted)
@@ -65,9 +116,15 @@ def verdict(case: Case) -> tuple[str, str]:
             difference = f"{annotations}, wanted {wanted_annotations}"
         if difference:
             return "different", f"over {time_range}: {difference}"
-    if isinstance(wanted, FederationError):
-        return "error", wanted.message
-    return ("same" if isinstance(wanted, StringValue) or as_dict(wanted) else "empty"), ""
+        found = kind_of(wanted)
+    return found, ""
+
+
+def kind_of(outcome: Outcome) -> str:
+    """Tell an error, an answer without series, and an answer."""
+    if isinstance(outcome, FederationError):
+        return "error"
+    return "same" if isinstance(outcome, StringValue) or as_dict(outcome) else "empty"
 
 
 def times_to_ask(case: Case) -> list[TimeRange]:
@@ -108,15 +165,18 @@ def _shown(outcome: Outcome) -> str:
 def test_combining_three_clusters_is_evaluating_their_union(
     test_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    results = {case.name: (case, *verdict(case)) for case in cases(test_data / "data" / "promqltest")}
+    results = {
+        case.name: (case, *verdict(case, case.query, times_to_ask(case)))
+        for case in cases(test_data / "data" / "promqltest")
+    }
     with capsys.disabled():
         print(f"\n{table([(case.script, found) for case, found, _ in results.values()])}")
-    wrong = [
-        f"{name} {case.query}: {detail}"
+    unlisted = [
+        f"{name} {case.query}: {found}: {detail}"
         for name, (case, found, detail) in results.items()
-        if found == "different" and name not in LISTED
+        if found in ("different", "refused") and name not in LISTED
     ]
-    assert wrong == []
+    assert unlisted == []
     assert [name for name in LISTED if results[name][1] != "different"] == []
     overflown = [case.query for case, found, _ in results.values() if found == "overflow told"]
     assert all(query.startswith(("avg(", "sum(")) for query in overflown)
@@ -124,3 +184,22 @@ def test_combining_three_clusters_is_evaluating_their_union(
     assert verdicts["same"] + verdicts["empty"] + verdicts["error"] >= 600
     # The property would hold if everything were empty.
     assert verdicts["same"] >= 400
+
+
+def test_what_lies_over_the_queries_of_the_scripts_is_the_same(
+    test_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every query of a vector inside one of the wrappings, so that each wrapping meets queries of every kind."""
+    vectors = [case for case in cases(test_data / "data" / "promqltest") if case.expected.kind == "vector"]
+    results = []
+    for number, case in enumerate(vectors):
+        # One more place on after every round, so that neighbours in the scripts meet other wrappings.
+        wrapping = WRAPPINGS[(number + number // len(WRAPPINGS)) % len(WRAPPINGS)]
+        if case.name not in LISTED:
+            query = wrapping.format(case.query)
+            results.append((case, query, *verdict(case, query, [case.time_range])))
+    verdicts = Counter(found for *_, found, _ in results)
+    with capsys.disabled():
+        print(f"\nwrapped: {dict(verdicts)}")
+    assert [f"{case.name} {query}: {detail}" for case, query, found, detail in results if found == "different"] == []
+    assert verdicts["same"] >= 450
