@@ -38,15 +38,16 @@ def count_values(frame: Frame, grouping: Grouping, label: str, session: Session)
     # All NaN are one value, the two zeros are two.
     bits = np.where(np.isnan(frame.values[rows, at]), np.nan, frame.values[rows, at]).view(np.int64)
     distinct, value = np.unique(bits, return_inverse=True)
-    texts = [format_value(number) for number in distinct.view(np.float64).tolist()]
-    if grouping.without and (label == NAME or label in grouping.labels):
+    named = not (grouping.without and (label == NAME or label in grouping.labels))
+    if not named:
         # Grouping takes the label away again: the values only count.
-        texts, value = [""], np.zeros_like(value)
-    pairs, series = np.unique(groups.of_rows[rows] * len(texts) + value, return_inverse=True)
+        distinct, value = distinct[:1], np.zeros_like(value)
+    pairs, series = np.unique(groups.of_rows[rows] * len(distinct) + value, return_inverse=True)
     session.require_room(len(pairs) * steps)
     counts = np.bincount(series * steps + at, minlength=len(pairs) * steps).reshape(len(pairs), steps)
-    named = zip((pairs // len(texts)).tolist(), (pairs % len(texts)).tolist(), strict=True)
-    labels = tuple(groups.labels[group].with_label(label, texts[number]) for group, number in named)
+    texts = [format_value(number) if named else "" for number in distinct.view(np.float64).tolist()]
+    each = zip((pairs // len(texts)).tolist(), (pairs % len(texts)).tolist(), strict=True)
+    labels = tuple(groups.labels[group].with_label(label, texts[number]) for group, number in each)
     return Frame(labels, frame.grid, counts.astype(np.float64), counts > 0)
 
 
