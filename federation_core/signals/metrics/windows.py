@@ -54,15 +54,23 @@ class Windows:
             if first < end
         )
 
-    def holding(self, at_least: int) -> WindowList:
-        """List the windows with at least so many samples."""
-        chosen = self.counts >= at_least
-        return WindowList(self, chosen, self.first[chosen], self.end[chosen])
+    def holding(self, at_least: int, *, each_step: bool = False) -> WindowList:
+        """List the windows with at least so many samples.
+
+        What every step sees alike is listed once, unless `each_step` makes something else of it.
+        """
+        width = 1 if self.at_ms is not None and not each_step else self.grid.steps
+        first, end = self.first[:, :width], self.end[:, :width]
+        chosen = end - first >= at_least
+        return WindowList(self, chosen, first[chosen], end[chosen])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowList:
-    """Windows with enough samples, flattened to one dimension of W windows; `chosen` marks them in S × T."""
+    """Windows with enough samples, flattened to one dimension of W windows.
+
+    `chosen` marks them in S × T, or in S × 1 where they are those of every step.
+    """
 
     windows: Windows
     chosen: Bools
@@ -81,13 +89,20 @@ class WindowList:
 
     def per_step(self, values: npt.NDArray[Number]) -> npt.NDArray[Number]:
         """Return for every window the value of its step, out of one value per step."""
-        return np.broadcast_to(values, self.chosen.shape)[self.chosen]
+        return np.broadcast_to(values[: self.chosen.shape[1]], self.chosen.shape)[self.chosen]
 
     def frame(self, results: Floats) -> Frame:
         """Put one result per window back to its series and step."""
         values = np.full(self.chosen.shape, np.nan)
         values[self.chosen] = results
-        return Frame(self.windows.columns.labels, self.windows.grid, values, self.chosen)
+        shape = self.windows.first.shape
+        values, chosen = np.broadcast_to(values, shape), np.broadcast_to(self.chosen, shape)
+        return Frame(self.windows.columns.labels, self.windows.grid, values, chosen)
+
+
+def varies(values: Floats) -> bool:
+    """Tell whether values, one per step, are not the same number at every step."""
+    return bool((values != values[:1]).any())
 
 
 def seen_by_step(columns: SampleColumns, grid: Grid, shift_ms: int) -> Ints:

@@ -20,7 +20,7 @@ from federation_core.signals.metrics.functions.contract import (
 )
 from federation_core.signals.metrics.functions.runs import Runs
 from federation_core.signals.metrics.quantile import quantile_of_sorted, warn_about_quantile
-from federation_core.signals.metrics.windows import WindowList
+from federation_core.signals.metrics.windows import WindowList, varies
 
 #: Values of windows laid side by side at once.
 _SIDE_BY_SIDE = 1_000_000
@@ -28,10 +28,10 @@ _SIDE_BY_SIDE = 1_000_000
 
 def _quantile_over_time(arguments: Sequence[Argument], context: Context) -> Frame:
     wanted = frame_argument(arguments[0]).values[0]
-    listed = windows_argument(arguments[1]).holding(1)
-    # A step without any samples wants no quantile.
-    warn_about_quantile(wanted[listed.chosen.any(axis=0)], context.warn)
+    listed = windows_argument(arguments[1]).holding(1, each_step=varies(wanted))
     quantiles = listed.per_step(wanted)
+    # A step without any samples wants no quantile.
+    warn_about_quantile(quantiles, context.warn)
 
     def quantile(samples: Floats, runs: Runs) -> Floats:
         return quantile_of_sorted(_sorted(samples), runs.counts, quantiles[runs.index])

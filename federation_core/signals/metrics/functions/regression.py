@@ -23,7 +23,7 @@ from federation_core.signals.metrics.functions.contract import (
 )
 from federation_core.signals.metrics.functions.runs import Runs, compensated, marks_before, over_runs
 from federation_core.signals.metrics.spelling import six_decimals
-from federation_core.signals.metrics.windows import WindowList
+from federation_core.signals.metrics.windows import WindowList, varies
 
 
 def _deriv(arguments: Sequence[Argument], context: Context) -> Frame:
@@ -35,7 +35,7 @@ def _deriv(arguments: Sequence[Argument], context: Context) -> Frame:
 
 def _predict_linear(arguments: Sequence[Argument], context: Context) -> Frame:
     """Return where that line is so many seconds after the evaluation time."""
-    listed = windows_argument(arguments[0]).holding(2)
+    listed = windows_argument(arguments[0]).holding(2, each_step=True)
     line = _lines(listed.windows.columns)
     ahead_s = listed.per_step(frame_argument(arguments[1]).values[0])
     # Of the evaluation time: an offset or `@` moves the samples, not what is asked about.
@@ -79,8 +79,9 @@ def _double_exponential_smoothing(arguments: Sequence[Argument], context: Contex
     """
     windows = windows_argument(arguments[0])
     factors = [frame_argument(argument).values[0] for argument in arguments[1:]]
-    _require_factors(windows.holding(1), *factors)
-    listed = windows.holding(2)
+    each_step = any(map(varies, factors))
+    _require_factors(windows.holding(1, each_step=each_step), *factors)
+    listed = windows.holding(2, each_step=each_step)
     smoothing, trend = map(listed.per_step, factors)
 
     def level(block: Runs) -> Floats:
@@ -91,7 +92,7 @@ def _double_exponential_smoothing(arguments: Sequence[Argument], context: Contex
 
 def _require_factors(listed: WindowList, smoothing: Floats, trend: Floats) -> None:
     for steps, name, short in ((smoothing, "smoothing", "sf"), (trend, "trend", "tf")):
-        used = steps[listed.chosen.any(axis=0)]
+        used = listed.per_step(steps)
         wrong = used[(used <= 0) | (used >= 1)]
         if len(wrong):
             raise QueryExecutionError(

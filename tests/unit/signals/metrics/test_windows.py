@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from federation_core.labels import Labels
-from federation_core.signals.metrics.frame import Grid, SampleColumns
+from federation_core.query import TimeRange
+from federation_core.signals.metrics.frame import Frame, Grid, SampleColumns
 from federation_core.signals.metrics.windows import latest, windows_of
-from tests.support.sample_store import STALE
+from tests.support.sample_store import STALE, as_dict, evaluate_one, every, series
 
 A, B = Labels.of({"a": "1"}), Labels.of({"a": "2"})
 
@@ -76,3 +78,36 @@ def test_an_ordinary_nan_is_a_value() -> None:
 def test_a_series_that_no_step_sees_is_not_in_the_vector() -> None:
     columns = SampleColumns.of([(A, [0], [1.0]), (B, [900_000], [2.0])])
     assert latest(columns, Grid(1000, 0, 1), 0).labels == (A,)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "increase({})",
+        "changes({})",
+        "sum_over_time({})",
+        "ts_of_max_over_time({})",
+        "mad_over_time({})",
+        "quantile_over_time(0.3, {})",
+        "quantile_over_time(time() / 1000, {})",
+        "deriv({})",
+        "predict_linear({}, 60)",
+        "double_exponential_smoothing({}, 0.5, 0.5)",
+        "double_exponential_smoothing({}, time() / 1000, 0.5)",
+        "absent_over_time({})",
+    ],
+)
+def test_a_pinned_window_gives_every_step_what_an_instant_gives(function: str) -> None:
+    store = [
+        series(f'x{{i="{i}"}}', every(10_000, [float((7 * j) % (5 + i)) for j in range(3 + 20 * i)])) for i in range(3)
+    ]
+    for pinned in ("x[2m] @ 150 offset 10s", "x[2m:7s] @ 150", "x[2m] @ 900"):
+        text = function.format(pinned)
+        over = evaluate_one(text, store, TimeRange(100_000, 700_000, 100_000))
+        assert isinstance(over, Frame)
+        for step, at_ms in enumerate(over.grid.times_ms.tolist()):
+            here = Grid(at_ms, 0, 1)
+            column = Frame(
+                over.labels, here, over.values[:, step : step + 1], over.present[:, step : step + 1]
+            ).pruned()
+            assert as_dict(column) == as_dict(evaluate_one(text, store, TimeRange(at_ms, at_ms)))
