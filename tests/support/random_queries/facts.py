@@ -32,9 +32,10 @@ class Facts:
 
     `labels`: the label names that tell the rows of a vector apart. `sign`: 1 for values ≥ 0, -1 for ≤ 0, 0 unknown.
     `bound`: no finite value is larger. `climbs`: a counter whose first value is large beside its growth.
-    `wide`: large numbers that lie far apart. `chosen`: which rows there are depends on how ties were broken. `fixed`: the same at every step. `many_names`: rows
-    that differ in their names alone. `moved`: a selector with both an offset and `@`.
-    `grids`: (range + offset in ms, step in ms) of the subqueries whose left edge moves with the evaluation time.
+    `wide`: large numbers that lie far apart. `chosen`: which rows there are depends on how ties were broken.
+    `fixed`: the same at every step. `many_names`: rows that may differ in their names alone. `moved`: a selector with
+    both an offset and `@`. `grids`: (range + offset in ms, step in ms) of the subqueries whose left edge moves with the
+    evaluation time.
     """
 
     kind: str = "vector"

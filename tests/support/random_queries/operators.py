@@ -7,6 +7,8 @@ Known differences of 2.42 from 3, kept out here:
 * `count_values by (…)` forgets a label from the second step on in 2.42, unless the label it writes sorts last.
 * `atan2` keeps the metric name in 2.42: only over rows that have none.
 * A parameter that changes from step to step is looked at only once in 2.42 where the operand is the same at every step.
+* A filter between vectors drops values before it is looked at whether two rows have the same partner in 2.42, after
+  that since 3.9: never where two may have.
 * topk of infinite k is an error in 2.42, nothing or an error in 3.
 * The sign of a zero that was added up differs: nothing is divided by what may be -0.
 * `fill`, `limitk`, `limit_ratio` do not exist in 2.42.
@@ -204,18 +206,32 @@ class Binary(Rule):
         vectors = [facts for facts in operands if facts.kind == "vector"]
         if len(vectors) == 2:
             require(not left.chosen and not right.chosen, "partners of rows that ties decide")
+            require(not self._filters or self._is_unambiguous(left, right), "a filter may drop all but one partner")
         known = self._values(left, right)
         return replace(
             known,
             kind="vector" if vectors else "scalar",
             labels=self._labels(left, right) if vectors else frozenset(),
             named=self._named(left, right),
-            many_names=any(facts.many_names for facts in operands),
+            many_names=any(facts.many_names for facts in operands)
+            or (self.operator == "or" and self.matching == "on" and (left.named or right.named)),
             chosen=any(facts.chosen for facts in operands),
             moved=False,
             fixed=left.fixed and right.fixed,
             grids=grids_of(*operands),
         )
+
+    @property
+    def _filters(self) -> bool:
+        return self.operator in COMPARISONS and not self.returns_bool
+
+    def _is_unambiguous(self, left: Facts, right: Facts) -> bool:
+        """Tell whether no two rows can have the same partner and the same labels afterwards."""
+        many = right if self.group == "group_right" else left
+        if self.group:
+            return not many.many_names and not many.labels & set(self.include)
+        kept = many.labels & set(self.labels) if self.matching == "on" else many.labels - set(self.labels)
+        return not many.many_names and kept == many.labels
 
     def _labels(self, left: Facts, right: Facts) -> frozenset[str]:
         if left.kind != right.kind:
