@@ -74,6 +74,9 @@ def _obstacle(expr: Expr) -> str:
         case Call(function=name):
             if not FUNCTIONS[name].per_series:
                 return f"{name} looks at all clusters at once"
+            if name == "timestamp" and not isinstance(expr.arguments[0], VectorSelector):
+                # Folding could leave a bare selector, of whose samples `timestamp` tells the times instead.
+                return "it is the time of the step, not of samples"
             return "it reads or writes the label cluster" if _touches_cluster(expr) else ""
         case Aggregate():
             return _obstacle_of_aggregation(expr)

@@ -25,7 +25,6 @@ from federation_core.signals.metrics.expr import (
     MatrixSelector,
     VectorSelector,
     map_children,
-    selectors,
 )
 from federation_core.signals.metrics.frame import Frame, Grid, Payload, SampleColumns
 from federation_core.signals.metrics.moments import moment_of, on_grids
@@ -55,8 +54,12 @@ class LeafSource:
         return Frame.empty(grid) if node == NOTHING else self.frames[leaf_id_of(node)]
 
     def timestamps(self, node: VectorSelector, grid: Grid) -> Frame:
-        """Refuse: the timestamps of samples are read inside the clusters, and no plan asks the root for them."""
-        raise TypeError("a root has no samples behind the values of a leaf")
+        """Return the time of the step wherever a leaf has a value.
+
+        The times of samples are read inside the clusters: a leaf under `timestamp` in a root was no selector.
+        """
+        leaf = self.vector(node, grid)
+        return replace(leaf, values=np.broadcast_to(grid.times_ms / 1000, leaf.values.shape))
 
     def windows(self, node: MatrixSelector, grid: Grid) -> Windows:
         """Return the windows over the united samples of a leaf."""
@@ -117,8 +120,10 @@ def _without_absence(expr: Expr, source: LeafSource, silent: Sequence[str]) -> t
 
     def replaced(node: Expr) -> Expr:
         if isinstance(node, Call) and node.function in ("absent", "absent_over_time") and not is_constant(node):
-            known = [source.frames.get(leaf_id_of(leaf)) for leaf in selectors(node)]
-            if not all(frame is not None and frame.present.any(axis=0).all() for frame in known):
+            operand = node.arguments[0]
+            # What the root computes of leaves may come out otherwise with more of them, whatever there is now.
+            frame = source.frames[leaf_id_of(operand)] if isinstance(operand, VectorSelector) else None
+            if frame is None or not frame.present.any(axis=0).all():
                 said[f"{node.function} is undecided where no cluster has a series: no answer from {listed}"] = None
             return NOTHING
         return map_children(node, replaced)

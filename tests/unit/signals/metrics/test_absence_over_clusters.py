@@ -1,0 +1,83 @@
+"""`absent` over clusters: a series in any of them decides; nothing decides without the ones that are silent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from federation_core.labels import Labels
+from federation_core.plan import Shard
+from federation_core.query import TimeRange
+from federation_core.signals.metrics import KIND
+from tests.support.sample_store import (
+    FAR_DEADLINE,
+    MemoryConnector,
+    Series,
+    as_dict,
+    every,
+    federate,
+    query_of,
+    scope_of,
+    series,
+)
+
+MINUTE_MS = 60_000
+NOW = TimeRange(5 * MINUTE_MS, 5 * MINUTE_MS)
+DNS = series('up{job="dns"}', every(MINUTE_MS, [1.0] * 6))
+WEB = series('up{job="web"}', every(MINUTE_MS, [1.0] * 6))
+
+
+def answered_by(
+    text: str, stores: Mapping[str, Sequence[Series]], silent: Sequence[str], asked: TimeRange = NOW
+) -> tuple[dict[Labels, dict[int, float]], tuple[str, ...]]:
+    """Answer with the clusters that are not silent."""
+    query = query_of(text, asked)
+    split = KIND.split(KIND.parse(text), query, sorted(stores))
+    parts = {
+        name: {
+            leaf: fetched.payload
+            for leaf, fetched in KIND.run(MemoryConnector(stores[name]), shard, FAR_DEADLINE).items()
+        }
+        for name, leaves in split.leaves.items()
+        if name not in silent
+        for shard in [Shard("q", name, "metrics", leaves, scope_of([name]), FAR_DEADLINE.at_ms)]
+    }
+    payload, said = KIND.merge(split.root, query, parts, silent)
+    return as_dict(payload), said
+
+
+@pytest.mark.parametrize("text", ['absent(up{job="dns"})', 'absent_over_time(up{job="dns"}[2m])'])
+class TestAbsent:
+    def test_a_series_in_any_cluster_decides(self, text: str) -> None:
+        assert as_dict(federate(text, {"dev": [WEB], "prod": [DNS]}, NOW)[0]) == {}
+        assert answered_by(text, {"dev": [WEB], "prod": [DNS]}, ["dev"]) == ({}, ())
+
+    def test_the_labels_are_those_of_the_selector(self, text: str) -> None:
+        found = as_dict(federate(text, {"dev": [WEB], "prod": [WEB]}, NOW)[0])
+        assert found == {Labels.of({"job": "dns"}): {NOW.end_ms: 1.0}}
+
+    def test_nothing_anywhere_is_undecided_while_a_cluster_is_silent(self, text: str) -> None:
+        found, said = answered_by(text, {"dev": [WEB], "prod": [DNS]}, ["prod"])
+        assert found == {}
+        assert said == ("absent is undecided where no cluster has a series: no answer from prod",)
+
+    def test_a_step_at_which_no_cluster_has_a_series_is_undecided_too(self, text: str) -> None:
+        ended = series('up{job="dns"}', every(MINUTE_MS, [1.0]))
+        asked = TimeRange(0, 20 * MINUTE_MS, 10 * MINUTE_MS)
+        found, said = answered_by(text, {"dev": [ended], "prod": [DNS]}, ["prod"], asked)
+        assert found == {}
+        assert len(said) == 1
+
+
+def test_a_condition_on_the_cluster_is_a_label_of_the_answer() -> None:
+    found = as_dict(federate('absent(up{job="dns",cluster="prod"})', {"dev": [DNS], "prod": [WEB]}, NOW)[0])
+    assert found == {Labels.of({"job": "dns", "cluster": "prod"}): {NOW.end_ms: 1.0}}
+
+
+def test_what_is_absent_of_what_the_root_computes_is_undecided_too() -> None:
+    stores = {"dev": [WEB], "prod": [WEB]}
+    assert list(as_dict(federate("absent(sum(up) > 5)", stores, NOW)[0])) == [Labels()]
+    found, said = answered_by("absent(sum(up) > 5) or vector(7)", stores, ["prod"])
+    assert list(found.values()) == [{NOW.end_ms: 7.0}]
+    assert "prod" in said[0]
