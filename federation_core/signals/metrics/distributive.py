@@ -86,8 +86,8 @@ def _obstacle(expr: Expr) -> str:
 
 
 def _touches_cluster(call: Call) -> bool:
-    # Names of labels are among the strings; a replacement or separator of that spelling costs a push-down, no more.
-    return call.function in ("label_replace", "label_join") and StringLiteral(CLUSTER) in call.arguments
+    # Labels are named by strings alone; a replacement or separator of that spelling costs a push-down, no more.
+    return StringLiteral(CLUSTER) in call.arguments
 
 
 def _obstacle_of_aggregation(node: Aggregate) -> str:
