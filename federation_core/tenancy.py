@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Limits:
     """What one query of a tenant may use, and how many of them may run at once (`max_running_jobs`).
 
-    `max_series` and `max_samples` are read from one cluster; `max_values` are series × steps of one leaf, each of which
-    takes up to 140 bytes while it is computed.
+    `max_series` and `max_samples` are read from one cluster; `max_values` are series × steps of all that an evaluation
+    holds at once, each of which takes up to 140 bytes while it is computed.
     """
 
     max_series: int = 200_000
