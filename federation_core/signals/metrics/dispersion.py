@@ -22,7 +22,7 @@ def variance_of(frame: Frame, groups: Groups, counts: Ints) -> Floats:
     values = filled(frame, groups, np.nan)
     origins = np.fmin.reduceat(values, groups.starts, axis=0)
     distances = values - np.repeat(origins, sizes, axis=0)
-    present = frame.present[groups.order]
+    present = groups.arranged(frame.present)
     means = sum_runs(np.where(present, distances, 0.0), groups.starts) / divisors
     residues = np.where(present, distances - np.repeat(means, sizes, axis=0), 0.0)
     return sum_runs(residues * residues, groups.starts) / divisors

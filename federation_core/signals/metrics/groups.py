@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from federation_core.labels import NAME, Labels
 from federation_core.signals.metrics.expr import Grouping
 from federation_core.signals.metrics.frame import Bools, Floats, Frame, Ints
 from federation_core.signals.metrics.series import drop_labels, keep_labels, rank_labels
+
+A = TypeVar("A", Floats, Bools)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +51,11 @@ class Groups:
         group[self.order] = np.repeat(np.arange(len(self.starts)), self.sizes)
         return group
 
+    def arranged(self, array: A) -> A:
+        """Return the rows of an array in order of the groups, without a copy where they are so already."""
+        in_order = np.array_equal(self.order, np.arange(len(self.order)))
+        return array if in_order else array[self.order]
+
     def blocks(self) -> Iterator[tuple[Ints, Ints]]:
         """Yield (groups, G; rows, G × N) for the groups of each size N, which is what is sorted at once.
 
@@ -61,13 +69,13 @@ class Groups:
 
 def filled(frame: Frame, groups: Groups, absent: float) -> Floats:
     """Return the values in order of the groups, with `absent` at places without a value."""
-    values: Floats = np.where(frame.present, frame.values, absent)[groups.order]
-    return values
+    values = frame.values if frame.present.all() else np.where(frame.present, frame.values, absent)
+    return groups.arranged(values)
 
 
 def counts_of(frame: Frame, groups: Groups) -> Ints:
     """Return the number of values of every group and step."""
-    counts: Ints = np.add.reduceat(frame.present[groups.order].astype(np.int64), groups.starts, axis=0)
+    counts: Ints = np.add.reduceat(groups.arranged(frame.present), groups.starts, axis=0, dtype=np.int64)
     return counts
 
 
