@@ -34,7 +34,7 @@ LISTED = dict.fromkeys(
 
 #: The same for the queries inside a wrapping.
 LISTED_WRAPPED = {
-    "functions:2209": "sort over what is pinned: the root does not know that its leaf is, and says that sort is ineffective",
+    "functions:2209": "sort over what is pinned: the root does not know that its leaf is, and warns of sorting a range",
 }
 
 #: A payload, or what an evaluation raised.
