@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 
 import pytest
 
@@ -23,8 +24,9 @@ def prometheus(
     prometheus_binary: str, stores: Mapping[str, Sequence[Series]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PrometheusClient]:
     """Prometheus over the samples of all clusters."""
-    with prometheus_holding(prometheus_binary, stores, tmp_path_factory.mktemp("oracle")) as address:
-        yield PrometheusClient(address)
+    folder = tmp_path_factory.mktemp("oracle")
+    with prometheus_holding(prometheus_binary, stores, folder) as address, closing(PrometheusClient(address)) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -38,5 +40,9 @@ def high_prometheus(
     prometheus_binary: str, high_stores: Mapping[str, Sequence[Series]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PrometheusClient]:
     """Prometheus over the series whose counters begin high."""
-    with prometheus_holding(prometheus_binary, high_stores, tmp_path_factory.mktemp("high")) as address:
-        yield PrometheusClient(address)
+    folder = tmp_path_factory.mktemp("high")
+    with (
+        prometheus_holding(prometheus_binary, high_stores, folder) as address,
+        closing(PrometheusClient(address)) as client,
+    ):
+        yield client

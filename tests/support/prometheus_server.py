@@ -101,6 +101,10 @@ class PrometheusClient:
     def __post_init__(self) -> None:
         self.connection = http.client.HTTPConnection(self.address, timeout=60)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
     def ask(self, query: str, asked: TimeRange) -> dict[str, Any]:
         """Return the whole answer: `status` and `data`, or `status`, `errorType` and `error`."""
         if asked.step_ms:

@@ -52,7 +52,8 @@ RELABELLINGS = (
     ("label_replace", "service", ('"service"', '"$2$1"', '"service"', '"(.)(.*)"')),
     ("label_replace", "service", ('"service"', '"one"', '"service"', '"gate.*"')),
     ("label_replace", "code", ('"code"', '""', '"code"', '"5.."')),
-    ("label_replace", "zone", ('"zone"', '"$1"', '"service"', '"ate"')),
+    ("label_replace", "zone", ('"zone"', '"$1"', '"service"', '"(ate|e)"')),
+    ("label_replace", "zone", ('"zone"', '"part"', '"cluster"', '"prod|e"')),
     ("label_replace", "__name__", ('"__name__"', '"renamed_$1"', '"service"', '"(.*)"')),
     ("label_join", "zone", ('"zone"', '"/"', '"cluster"', '"service"')),
     ("label_join", "pod", ('"pod"', '"-"', '"pod"', '"nosuch"', '"cluster"')),
@@ -86,7 +87,7 @@ class Generator:
                     tree = self.scalar(3)
                 elif instant and draw < 0.05:
                     tree = self.matrix(2, anything)
-                elif instant and draw < 0.09:
+                elif instant and draw < (0.5 if {"sort", "sort_desc"} & self.favoured else 0.09):
                     operator = self._pick(("sort", "sort_desc"))
                     tree = make(Ordered(operator), self.vector(rng.randrange(1, DEEPEST)))
                 else:
@@ -174,12 +175,14 @@ class Generator:
 
     def _scalar(self, depth: int) -> Tree:
         draw = self.rng.random()
-        if depth <= 1 or draw < 0.6:
+        if depth <= 1 or (draw < 0.6 and "scalar" not in self.favoured):
             if draw < 0.06:
                 return make(Constant(self.rng.choice(("time", "pi"))))
             return draw_leaves.number(self.rng, anything)
         if draw < 0.8:
-            return make(Scalar(), self.vector(depth - 1, labels=frozenset()))
+            # Of several rows there is no scalar, which is an answer too.
+            labels = None if self.rng.random() < 0.15 else frozenset()
+            return make(Scalar(), self.vector(depth - 1, labels=labels))
         operator = self._pick((*ARITHMETIC, *COMPARISONS))
         rule = Binary(operator, returns_bool=operator in COMPARISONS)
         return make(rule, self.scalar(depth - 1), self.scalar(depth - 1))
@@ -240,6 +243,9 @@ class Generator:
             return make_known is not None
 
         operand = self.vector(depth, fit)
+        if name == "round" and self.rng.random() < 0.3:
+            # Halves, which there are two ways to round.
+            return make(Mathematics(name), make(Binary("/"), operand, draw_leaves.spelled("2")))
         if name == "round" and self.rng.random() < 0.5:
             return make(Mathematics(name), operand, self._parameter(("0.1", "10", "0.5", "2", "0", "-1", "1e3"), depth))
         return make(Mathematics(name), operand)
@@ -360,7 +366,7 @@ class Generator:
         shared = frozenset(self._some(sorted(many.facts.labels), 3))
         one = self.vector(depth, labels=shared)
         include = ()
-        if rng.random() < 0.4:
+        if rng.random() < (0.9 if "group_left with labels" in self.favoured else 0.4):
             # A label of the other side that is not matched by: given with the group, or taken away.
             one = make(
                 Relabelling("label_replace", "zone", ('"zone"', '"z$1"', '"service"', '"(.).*"')),
