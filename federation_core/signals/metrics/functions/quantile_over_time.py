@@ -63,18 +63,26 @@ def _side_by_side(listed: WindowList, context: Context, kernel: Callable[[Floats
         context.check()
         longest = int(runs.counts[start])
         block = runs.take(slice(start, start + max(1, _SIDE_BY_SIDE // longest)))
-        places = np.arange(longest)
-        inside = places < block.counts[:, None]
-        samples = np.where(inside, values[np.where(inside, block.first[:, None] + places, 0)], np.inf)
-        results[block.index] = kernel(samples, block)
+        results[block.index] = kernel(_rows(values, block), block)
         start += len(block)
     return listed.frame(results)
+
+
+def _rows(values: Floats, runs: Runs) -> Floats:
+    if len(runs) == 1:
+        # It may be longer than all that is otherwise laid side by side, and needs no copy.
+        return values[runs.first[0] : runs.first[0] + runs.longest][None]
+    places = np.arange(runs.longest)
+    inside = places < runs.counts[:, None]
+    return np.where(inside, values[np.where(inside, runs.first[:, None] + places, 0)], np.inf)
 
 
 def _sorted(samples: Floats) -> Floats:
     """Return the rows sorted, NaN before all numbers; what fills a row up stays behind them."""
     # NaN sorts last, whatever its sign: sorted from the largest down and turned around it comes first.
-    return -np.sort(-samples, axis=1)[:, ::-1]
+    falling = np.negative(samples)
+    falling.sort(axis=1)
+    return np.negative(falling, out=falling)[:, ::-1]
 
 
 FUNCTIONS = (

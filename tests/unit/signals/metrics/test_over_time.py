@@ -8,6 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from federation_core.labels import Labels
 from federation_core.query import TimeRange
 from federation_core.signals.metrics.frame import Frame
 from tests.support.instants import at, counter, said_at, value_at
@@ -60,6 +61,21 @@ class TestOverTime:
         tracemalloc.stop()
         # Side by side the windows would be 4 million values of 8 bytes, several times over.
         assert peak_bytes < 64 << 20
+
+    def test_the_quantile_of_one_very_long_window_takes_one_copy_of_it(self) -> None:
+        labels, count = Labels.of({"__name__": "x"}), 2_000_000
+        store = [(labels, np.arange(count), np.sin(np.arange(count)))]
+        asked = TimeRange(count, count)
+        windows = evaluate_one(f"x[{count + 1}ms]", store, asked)
+        assert windows.sample_count == count
+        tracemalloc.start()
+        taken = {}
+        for text in (f"last_over_time(x[{count + 1}ms])", f"quantile_over_time(0.5, x[{count + 1}ms])"):
+            tracemalloc.reset_peak()
+            evaluate_one(text, store, asked)
+            taken[text[:4]] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert taken["quan"] - taken["last"] < 1.5 * 8 * count
 
     def test_sums_keep_small_terms_beside_large_ones(self) -> None:
         assert value_at("sum_over_time(x[1h])", counter(1e100, 1, -1e100), 50) == 1.0
