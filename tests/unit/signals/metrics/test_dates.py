@@ -49,11 +49,24 @@ def test_ten_thousand_moments_of_ten_thousand_years_are_those_of_the_calendar(pa
 
 @pytest.mark.parametrize(
     ("text", "last_day"),
-    [("2000-02-28", 29), ("1900-02-28", 28), ("2023-02-01", 28), ("2024-02-01", 29), ("2023-12-31", 31)],
+    [
+        ("2000-02-28", 29),
+        ("2000-02-29", 29),
+        ("1900-02-28", 28),
+        ("2023-02-01", 28),
+        ("2024-02-01", 29),
+        ("2023-12-31", 31),
+    ],
 )
 def test_leap_years(text: str, last_day: int) -> None:
     date = datetime.fromisoformat(text).replace(tzinfo=UTC)
     assert of("days_in_month", date.timestamp()) == last_day
+
+
+@pytest.mark.parametrize("year", [4, 1600, 2000, 2024, 2400])
+def test_the_leap_day_is_the_29th_of_february(year: int) -> None:
+    seconds = datetime(year, 2, 29, 12, tzinfo=UTC).timestamp()
+    assert [of(part, seconds) for part in ("month", "day_of_month", "day_of_year")] == [2.0, 29.0, 60.0]
 
 
 def test_times_are_cut_to_seconds_towards_zero() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -55,8 +56,9 @@ class TestQuantile:
             ("0.5", [("1", 10), ("2", 20)]),
             ("0.5", [("+Inf", 10)]),
             ("0.5", [("1", 0), ("+Inf", 0)]),
+            ("0.5", [("-1", 0), ("+Inf", 0)]),
         ],
-        ids=["NaN", "no +Inf", "one bucket", "no observations"],
+        ids=["NaN", "no +Inf", "one bucket", "no observations", "no observations below zero"],
     )
     def test_there_is_no_quantile(self, q: str, pairs: Pairs) -> None:
         assert math.isnan(quantile(q, *pairs))
@@ -150,8 +152,13 @@ class TestQuantiles:
     def test_series_of_ever_new_quantiles_are_refused_before_they_are_made(self) -> None:
         text = 'histogram_quantiles(b_bucket, "q", scalar(vector(time())))'
         store = [series(f'b_bucket{{le="{le}"}}', every(60_000, [1] * 1000)) for le in ("1", "+Inf")]
+        tracemalloc.start()
         with pytest.raises(QueryTooLarge):
             answer_one(text, store, TimeRange(0, 999 * 60_000, 60_000), limits=Limits(max_values=500_000))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        # They would be 1,000 series of 1,000 steps, 8 MB.
+        assert peak_bytes < 4 << 20
 
 
 class TestFraction:

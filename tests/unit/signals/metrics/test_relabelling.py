@@ -68,6 +68,7 @@ class TestExpression:
 
     def test_what_closes_its_group_is_an_expression_as_it_is_for_prometheus(self) -> None:
         assert replaced("$1", "a)(b", "ab") == "b"
+        assert replaced("$1", "a)(.", "a\n") is None
 
     @pytest.mark.parametrize("pattern", ["(.*", "*", "[", r"\C", r"(a\C)"])
     def test_what_is_no_expression_is_an_error(self, pattern: str) -> None:

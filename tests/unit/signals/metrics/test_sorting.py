@@ -32,7 +32,7 @@ class TestByValue:
     @pytest.mark.parametrize("name", ["sort", "sort_desc"])
     def test_equal_values_are_in_order_of_labels(self, name: str) -> None:
         rows = [('x{a="3"}', 1.0), ('x{a="1"}', 1.0), ('x{a="2"}', 1.0)]
-        assert labels(f"{name}(x)", *rows) == [f"__name__=x,a={a}" for a in "123"]
+        assert labels(f'{name}(x{{a="3"}} or x)', *rows) == [f"__name__=x,a={a}" for a in "123"]
 
     def test_the_order_is_that_of_what_is_left(self) -> None:
         assert labels("sort(x > 3)", *self.rows) == ["__name__=x,a=4", "__name__=x,a=5"]
