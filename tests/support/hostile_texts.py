@@ -112,23 +112,36 @@ def _broken(text: str, at: int, fragment: str) -> str:
     return text[:at] + fragment + text[at + at % 3 :]
 
 
-_NAMES = st.sampled_from(("x", "y_total", "z_bucket", "on", "a:b", "é", "a b", "", "sum", "offset", "start", "le"))
+_NAMES = st.sampled_from(
+    ("x", "x", "x", "y_total", "y_total", "z_bucket", "on", "a:b", "é", "a b", "", "sum", "offset", "start", "le")
+)
 _LABEL_NAMES = st.sampled_from(("a", "le", "cluster", "__name__", "on", "é", "a.b", "1a", "bool", "a-b"))
 _TEXTS = st.sampled_from(
     ("", "a", "1", "+Inf", "a\nb", '"', "\\", "`", "é🤖", "\x00", "$1", "${x}", "(.*)", "[", "a|b")
 )
-_DURATIONS_MS = st.sampled_from((1, 15_000, 60_000, 3_600_000, 315_360_000_000, 10**15, 2**63 - 1, 10**18))
-_OFFSETS_MS = st.sampled_from((0, 0, 0, 1, -1, 60_000, -60_000, 10**12, -(10**12), 2**62, -(2**62)))
-_MOMENTS = st.sampled_from((None, None, None, 0, -1, 137, 10**12, -(10**12), 2**62, "start", "end"))
+#: The longest duration there is, in ms: int64 of nanoseconds.
+LONGEST_MS = (2**63 - 1) // 1_000_000
+_USUAL_MS = (1, 137, 15_000, 60_000, 300_000, 3_600_000)
+_DURATIONS_MS = st.sampled_from((*_USUAL_MS, *_USUAL_MS, 315_360_000_000, LONGEST_MS, LONGEST_MS + 1, 10**15))
+_USUAL_OFFSETS_MS = (0, 0, 0, 1, -1, 60_000, -60_000)
+_OFFSETS_MS = st.sampled_from(
+    (*_USUAL_OFFSETS_MS, *_USUAL_OFFSETS_MS, 10**12, -(10**12), LONGEST_MS, -LONGEST_MS, 2**62)
+)
+_MOMENTS = st.sampled_from((*(None,) * 8, 0, -1, 137, 300_137, 10**12, -(10**12), 2**53, 2**62, "start", "end"))
 _FLOATS = st.one_of(
     st.sampled_from((0.0, -0.0, 1.0, -1.0, float("nan"), float("inf"), float("-inf"), 5e-324, 1.7e308, 2.0**63, 0.5)),
     st.floats(),
 )
-_MATCHERS = st.builds(Matcher, _LABEL_NAMES, st.sampled_from(list(MatchOp)), _TEXTS)
+_PATTERNS = st.sampled_from(("", "1", "1|2", ".+", "(?i)X", "é.*", "[^a]", "a{3}", "(", "\\d+"))
+_MATCHERS = st.one_of(
+    st.builds(Matcher, _LABEL_NAMES, st.sampled_from((MatchOp.EQ, MatchOp.NE)), _TEXTS),
+    st.builds(Matcher, _LABEL_NAMES, st.sampled_from((MatchOp.RE, MatchOp.NRE)), _PATTERNS),
+)
 _SELECTORS = st.builds(
-    lambda name, rest: Selector((Matcher("__name__", MatchOp.EQ, name), *rest) if name else tuple(rest)),
+    # One without any condition is printed as another, as PromQL has none.
+    lambda name, rest: Selector((Matcher("__name__", MatchOp.EQ, name), *rest) if name or not rest else tuple(rest)),
     _NAMES,
-    st.lists(_MATCHERS, max_size=3),
+    st.lists(_MATCHERS, max_size=2),
 )
 _LABELS = st.lists(_LABEL_NAMES, max_size=3, unique=True).map(tuple)
 _GROUPINGS = st.builds(Grouping, _LABELS, st.booleans())
