@@ -180,5 +180,5 @@ def evaluate(
     # Overflow, 0/0 and comparisons with NaN have defined values in PromQL; they are no accidents to report.
     with np.errstate(all="ignore"):
         if isinstance(expr, MatrixSelector | Subquery):
-            return evaluation.windows(expr), tuple(session.said)
-        return drop_marked_names(evaluation.frame(expr)), tuple(session.said)
+            return evaluation.windows(expr), session.annotations()
+        return drop_marked_names(evaluation.frame(expr)), session.annotations()

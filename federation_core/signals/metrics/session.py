@@ -16,6 +16,8 @@ from federation_core.signals.metrics.windows import Windows
 
 #: How Prometheus begins its annotations, which is how an answer tells the two kinds apart.
 WARNING, INFO = "PromQL warning: ", "PromQL info: "
+#: How many annotations of a kind an answer has, as in Prometheus' API.
+_SHOWN = 10
 
 
 class Source(Protocol):
@@ -57,6 +59,19 @@ class Session:
     def info(self, text: str) -> None:
         """Note an information."""
         self.said[INFO + text] = None
+
+    def annotations(self) -> tuple[str, ...]:
+        """Return what was said, of each kind as much as Prometheus shows.
+
+        Every series of a large answer may have something to say.
+        """
+        shown: list[str] = []
+        for prefix, kind in ((WARNING, "warning"), (INFO, "info")):
+            said = [text for text in self.said if text.startswith(prefix)]
+            shown += said[:_SHOWN]
+            if len(said) > _SHOWN:
+                shown.append(f"{len(said) - _SHOWN} more {kind} annotations omitted")
+        return tuple(shown)
 
     def require_room(self, values: int) -> None:
         """Raise QueryTooLarge if so many values more than are held now are too many."""

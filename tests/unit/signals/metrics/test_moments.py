@@ -145,3 +145,10 @@ def test_over_windows_series_that_become_one_are_an_error_though_they_never_meet
         evaluate_one('rate({__name__=~"a|b"}[5m])', store, asked)
     for text in ('abs({__name__=~"a|b"})', '-{__name__=~"a|b"}'):
         assert list(as_dict(evaluate_one(text, store, asked))) == [Labels()]
+
+
+def test_of_many_annotations_ten_of_a_kind_are_shown_and_the_rest_is_counted() -> None:
+    store = [series(f'b_bucket{{le="odd {i}"}}', [(0, 1.0)]) for i in range(25)]
+    _, said = answer_one("histogram_quantile(0.5, b_bucket)", store, at(0))
+    assert len(said) == 11
+    assert said[-1] == "15 more warning annotations omitted"
