@@ -206,7 +206,8 @@ def _merge(plan: Plan, partials: Mapping[str, Partial], coverage: Coverage) -> t
             raise error
     _require_coverage(plan, coverage)
     parts = {n: p.payloads for n, p in sorted(partials.items()) if p.payloads is not None}
-    silent = tuple(row.cluster for row in coverage.missing)
+    asked = {shard.cluster_name: frozenset(leaf.id for leaf in shard.leaves) for shard in plan.shards}
+    silent = {row.cluster: asked.get(row.cluster) for row in coverage.missing}
     kind = kind_named(plan.query.signal)
     payload, warnings = kind.merge(plan.root, plan.query, parts, silent)
     said = [warning for name in sorted(partials) for warning in partials[name].warnings]

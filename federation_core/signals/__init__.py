@@ -47,7 +47,8 @@ class SignalKind:
     split(Expr, Query, clusters) → Split, for the given cluster names (sorted).
     run(Connector, Shard, Deadline) → leaf id → Fetched(payload, …). Raises FederationError.
     merge(root, Query, parts, silent) → (Payload, warnings): `parts` is cluster → leaf id → payload of the
-        clusters that answered, `silent` the clusters that were asked and did not.
+        clusters that answered, `silent` cluster → leaf ids of those that did not; None where it would have been asked
+        and could not be.
     redact(payload, Scope, cluster) → (payload, hidden): drops what the scope does not show, counts it.
     size(payload) → (series, rows).
     encode(payload) → bytes, decode(bytes) → payload; to_json(payload, Query) → the native JSON answer.
@@ -60,7 +61,9 @@ class SignalKind:
     reads_until: Callable[[Any, Query], int | None]
     split: Callable[[Any, Query, Sequence[str]], Split]
     run: Callable[[Connector, Shard, Deadline], Mapping[str, Fetched]]
-    merge: Callable[[str, Query, Mapping[str, Mapping[str, Any]], Sequence[str]], tuple[Any, tuple[str, ...]]]
+    merge: Callable[
+        [str, Query, Mapping[str, Mapping[str, Any]], Mapping[str, frozenset[str] | None]], tuple[Any, tuple[str, ...]]
+    ]
     redact: Callable[[Any, Scope, str], tuple[Any, int]]
     size: Callable[[Any], tuple[int, int]]
     encode: Callable[[Any], bytes]

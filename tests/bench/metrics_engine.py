@@ -109,7 +109,7 @@ def merging() -> dict[str, float]:
 
     def merge() -> None:
         decoded = {name: {"a": KIND.decode(part["a"])} for name, part in parts.items()}
-        KIND.merge("sum by (service) (leaf:a)", query, decoded, ())
+        KIND.merge("sum by (service) (leaf:a)", query, decoded, {})
 
     return {
         "metrics_merge_six_clusters_ms": best_ms(merge),

@@ -100,7 +100,7 @@ def federate(
         fetched = KIND.run(MemoryConnector(stores[cluster]), shard, FAR_DEADLINE)
         said += [warning for f in fetched.values() for warning in f.warnings]
         parts[cluster] = {leaf: KIND.decode(KIND.encode(f.payload)) for leaf, f in fetched.items()}
-    payload, warnings = KIND.merge(split.root, query, parts, ())
+    payload, warnings = KIND.merge(split.root, query, parts, {})
     return payload, tuple(dict.fromkeys((*said, *warnings)))
 
 

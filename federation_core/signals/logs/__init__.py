@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,7 +53,7 @@ def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fet
 
 
 def merge(
-    root: str, query: Query, parts: Mapping[str, Mapping[str, Entries]], silent: Sequence[str]
+    root: str, query: Query, parts: Mapping[str, Mapping[str, Entries]], silent: Collection[str]
 ) -> tuple[Entries, tuple[str, ...]]:
     """Merge the entries of the clusters that answered; the coverage ledger names those that did not."""
     found = {cluster: leaves[distribute.LEAF_ID] for cluster, leaves in parts.items()}

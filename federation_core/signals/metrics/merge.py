@@ -6,7 +6,7 @@ values are exact values of the grid's steps: no lookback is applied to them agai
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -15,8 +15,7 @@ import numpy as np
 from federation_core.errors import Malformed
 from federation_core.query import Query
 from federation_core.signals.metrics.cluster_label import attach
-from federation_core.signals.metrics.distribute import leaf_id_of, leaf_reference
-from federation_core.signals.metrics.distributive import is_constant
+from federation_core.signals.metrics.distribute import leaf_id_of
 from federation_core.signals.metrics.evaluate import evaluate
 from federation_core.signals.metrics.expr import (
     Aggregate,
@@ -24,12 +23,13 @@ from federation_core.signals.metrics.expr import (
     Expr,
     MatrixSelector,
     VectorSelector,
-    map_children,
+    selectors,
 )
 from federation_core.signals.metrics.frame import Frame, Grid, Payload, SampleColumns
 from federation_core.signals.metrics.moments import moment_of, on_grids
 from federation_core.signals.metrics.parse import parse, parse_root
 from federation_core.signals.metrics.run import payload_of
+from federation_core.signals.metrics.undecided import NOTHING, Undecided
 from federation_core.signals.metrics.windows import Windows, windows_of
 
 P = TypeVar("P", Frame, SampleColumns)
@@ -38,8 +38,6 @@ P = TypeVar("P", Frame, SampleColumns)
 #: What orders an instant's answer, if nothing is done with it afterwards.
 _RANKINGS = frozenset({"topk", "bottomk"})
 _SORTING = frozenset({"sort", "sort_desc", "sort_by_label", "sort_by_label_desc"})
-#: Stands in a root for a vector without series.
-NOTHING = leaf_reference("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +65,23 @@ class LeafSource:
 
 
 def merge(
-    root: str, query: Query, parts: Mapping[str, Mapping[str, Any]], silent: Sequence[str]
+    root: str, query: Query, parts: Mapping[str, Mapping[str, Any]], silent: Mapping[str, frozenset[str] | None]
 ) -> tuple[Payload, tuple[str, ...]]:
     """Answer a query from cluster → leaf id → payload.
 
-    `silent` clusters change one thing here: whether nothing is there cannot be known without them, so `absent` has then
-    no value and a warning. Everything else has a value over the clusters that answered, and the coverage ledger says
-    who is missing.
+    `silent` clusters change what makes a sample out of a missing series, see `undecided`; all else has a value over the
+    clusters that answered, and the coverage ledger says who is missing.
 
     Raises QueryExecutionError, QueryTooLarge, MergeConflict; Malformed: a part is not what its leaf asked for.
     """
     expr, grid = parse_root(root), Grid.of(query.time_range)
     source = _united(expr, grid, parts)
-    undecided: tuple[str, ...] = ()
-    if silent:
-        expr, undecided = _without_absence(expr, source, silent)
-    value, said = evaluate(expr, grid, source)
+    undecided = Undecided(_silence(expr, silent), source.frames)
+    value, said = evaluate(undecided.without(expr), grid, source)
+    said = (*undecided.said, *said)
     payload = payload_of(value.pruned() if isinstance(value, Frame) else value, grid)
     ranked = grid.is_instant and _is_ranking(parse(query.text))
-    return (payload if ranked else payload.sorted_by_labels()), undecided + said
+    return (payload if ranked else payload.sorted_by_labels()), said
 
 
 def _is_ranking(asked: Expr) -> bool:
@@ -110,25 +106,13 @@ def _united(expr: Expr, grid: Grid, parts: Mapping[str, Mapping[str, Any]]) -> L
     return LeafSource(frames, samples)
 
 
-def _without_absence(expr: Expr, source: LeafSource, silent: Sequence[str]) -> tuple[Expr, tuple[str, ...]]:
-    """Return the root with nothing where `absent` stands, and a warning for each that would have had a value.
-
-    Where some cluster has a series, `absent` is empty anyway; where none has, a silent one might.
-    """
-    said: dict[str, None] = {}
-    listed = ", ".join(sorted(silent))
-
-    def replaced(node: Expr) -> Expr:
-        if isinstance(node, Call) and node.function in ("absent", "absent_over_time") and not is_constant(node):
-            operand = node.arguments[0]
-            # What the root computes of leaves may come out otherwise with more of them, whatever there is now.
-            frame = source.frames[leaf_id_of(operand)] if isinstance(operand, VectorSelector) else None
-            if frame is None or not frame.present.any(axis=0).all():
-                said[f"{node.function} is undecided where no cluster has a series: no answer from {listed}"] = None
-            return NOTHING
-        return map_children(node, replaced)
-
-    return replaced(expr), tuple(said)
+def _silence(expr: Expr, silent: Mapping[str, frozenset[str] | None]) -> dict[str, tuple[str, ...]]:
+    """Return leaf id → the clusters that have not answered it."""
+    leaves = {leaf_id_of(node) for node in selectors(expr)}
+    return {
+        leaf_id: tuple(name for name, asked in silent.items() if asked is None or leaf_id in asked)
+        for leaf_id in leaves
+    }
 
 
 def _parts_of(leaf_id: str, parts: Mapping[str, Mapping[str, Any]], kind: type[P]) -> dict[str, P]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -70,7 +70,7 @@ def _run_leaf(connector: Connector, leaf: Leaf, shard: Shard, deadline: Deadline
 
 
 def merge(
-    root: str, query: Query, parts: Mapping[str, Mapping[str, Any]], silent: Sequence[str]
+    root: str, query: Query, parts: Mapping[str, Mapping[str, Any]], silent: Collection[str]
 ) -> tuple[Payload, tuple[str, ...]]:
     """Stitch one trace, or join the search results of the clusters that answered.
 

@@ -6,7 +6,7 @@ order. Nothing is invented: a missing parent makes an orphan, a missing root sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from federation_core.errors import TraceNotFound
@@ -42,7 +42,7 @@ def stitch(trace_id: str, parts: Mapping[str, TracePart]) -> Trace:
     )
 
 
-def judge(trace: Trace, silent: Sequence[str]) -> tuple[str, ...]:
+def judge(trace: Trace, silent: Collection[str]) -> tuple[str, ...]:
     """Say what cannot be known about a trace because clusters in `silent` did not answer.
 
     Raises TraceNotFound: nobody holds a span, and everybody was heard.

@@ -1,8 +1,9 @@
-"""`absent` over clusters: a series in any of them decides; nothing decides without the ones that are silent."""
+"""What makes a sample out of a missing series has none while a cluster that may hold the series is silent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import pytest
 
@@ -34,16 +35,19 @@ def answered_by(
     """Answer with the clusters that are not silent."""
     query = query_of(text, asked)
     split = KIND.split(KIND.parse(text), query, sorted(stores))
+    shards = {
+        name: Shard("q", name, "metrics", leaves, scope_of([name]), FAR_DEADLINE.at_ms)
+        for name, leaves in split.leaves.items()
+    }
     parts = {
         name: {
-            leaf: fetched.payload
-            for leaf, fetched in KIND.run(MemoryConnector(stores[name]), shard, FAR_DEADLINE).items()
+            leaf: part.payload for leaf, part in KIND.run(MemoryConnector(stores[name]), shard, FAR_DEADLINE).items()
         }
-        for name, leaves in split.leaves.items()
+        for name, shard in shards.items()
         if name not in silent
-        for shard in [Shard("q", name, "metrics", leaves, scope_of([name]), FAR_DEADLINE.at_ms)]
     }
-    payload, said = KIND.merge(split.root, query, parts, silent)
+    unanswered = {name: frozenset(leaf.id for leaf in shards[name].leaves) for name in silent if name in shards}
+    payload, said = KIND.merge(split.root, query, parts, unanswered)
     return as_dict(payload), said
 
 
@@ -60,7 +64,7 @@ class TestAbsent:
     def test_nothing_anywhere_is_undecided_while_a_cluster_is_silent(self, text: str) -> None:
         found, said = answered_by(text, {"dev": [WEB], "prod": [DNS]}, ["prod"])
         assert found == {}
-        assert said == ("absent is undecided where no cluster has a series: no answer from prod",)
+        assert said == ("absent is undecided: whether there is no series cannot be known without prod",)
 
     def test_a_step_at_which_no_cluster_has_a_series_is_undecided_too(self, text: str) -> None:
         ended = series('up{job="dns"}', every(MINUTE_MS, [1.0]))
@@ -81,3 +85,33 @@ def test_what_is_absent_of_what_the_root_computes_is_undecided_too() -> None:
     found, said = answered_by("absent(sum(up) > 5) or vector(7)", stores, ["prod"])
     assert list(found.values()) == [{NOW.end_ms: 7.0}]
     assert "prod" in said[0]
+
+
+class TestOtherSamplesOutOfNothing:
+    STORES: ClassVar = {"dev": [WEB], "prod": [series("errors", every(MINUTE_MS, [2.0] * 6))]}
+
+    def test_a_default_is_not_shown_where_the_value_may_be_in_a_silent_cluster(self) -> None:
+        whole = as_dict(federate("sum(errors) or vector(0)", self.STORES, NOW)[0])
+        assert list(whole.values()) == [{NOW.end_ms: 2.0}]
+        found, said = answered_by("sum(errors) or vector(0)", self.STORES, ["prod"])
+        assert found == {}
+        assert "the right side of or is undecided" in said[0]
+        assert "prod" in said[0]
+
+    def test_what_a_silent_cluster_may_take_away_is_not_shown(self) -> None:
+        found, said = answered_by("up unless on () errors", self.STORES, ["prod"])
+        assert found == {}
+        assert "unless is undecided" in said[0]
+
+    def test_what_a_silent_cluster_may_have_is_not_filled_in(self) -> None:
+        text = "sum(up) + fill_right (0) sum(errors)"
+        assert list(as_dict(federate(text, self.STORES, NOW)[0]).values()) == [{NOW.end_ms: 3.0}]
+        found, said = answered_by(text, self.STORES, ["prod"])
+        assert found == {}
+        assert "fill_right is undecided" in said[0]
+
+    def test_a_cluster_that_was_not_asked_for_the_leaf_decides_nothing(self) -> None:
+        text = 'absent(up{job="dns",cluster="dev"}) + on () group_left () sum(errors)'
+        found, said = answered_by(f"{text} or sum(up)", {**self.STORES, "stage": []}, ["stage"])
+        assert len(found) == 2
+        assert said == ()

@@ -39,13 +39,15 @@ class Child:
 
     what: str
     count: int
+    seed: int
     folder: Path
 
     def __post_init__(self) -> None:
-        self.progress = self.folder / self.what
+        self.folder.mkdir()
+        self.progress = self.folder / "progress"
         self.progress.write_bytes(bytes(PROGRESS_BYTES))
-        self.said, self.errors = self.folder / f"{self.what}.stdout", self.folder / f"{self.what}.stderr"
-        arguments = [self.what, str(SEED), str(self.count), str(self.progress)]
+        self.said, self.errors = self.folder / "stdout", self.folder / "stderr"
+        arguments = [self.what, str(self.seed), str(self.count), str(self.progress)]
         with self.said.open("wb") as said, self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.hostile_child", *arguments],
@@ -85,10 +87,12 @@ class Child:
 
 @pytest.fixture
 def children(tmp_path: Path) -> Iterator[list[Child]]:
-    """Start one process for texts and one for trees."""
+    """Start two processes for texts and one for trees."""
+    of_texts = round(INPUTS * (1 - SHARE_OF_TREES) / 2)
     # Half of the trees' inputs are texts to parse, half are queries to evaluate.
     of_trees = round(INPUTS * SHARE_OF_TREES / 2)
-    started = [Child("texts", round(INPUTS * (1 - SHARE_OF_TREES)), tmp_path), Child("trees", of_trees, tmp_path)]
+    kinds = (("texts", of_texts), ("trees", of_trees), ("texts", of_texts))
+    started = [Child(what, count, SEED + n, tmp_path / str(n)) for n, (what, count) in enumerate(kinds)]
     try:
         yield started
     finally:

@@ -200,18 +200,18 @@ class TestMerging:
         for text, answer in {"1 + 2": "3", "-(2)": "-2", "2 > bool 1": "1"}.items():
             query = query_of(text, TimeRange(0, 5000))
             split = KIND.split(KIND.parse(text), query, ["dev", "prod"])
-            payload, warnings = KIND.merge(split.root, query, {}, ())
+            payload, warnings = KIND.merge(split.root, query, {}, {})
             assert to_json(payload) == {"resultType": "scalar", "result": [5, answer]}
             assert warnings == ()
 
     def test_no_part_at_all_is_an_empty_vector(self) -> None:
-        payload, _ = KIND.merge("sum(leaf:a) / sum(leaf:b)", query_of("x", INSTANT), {}, ("dev",))
+        payload, _ = KIND.merge("sum(leaf:a) / sum(leaf:b)", query_of("x", INSTANT), {}, {"dev": None})
         assert to_json(payload) == {"resultType": "vector", "result": []}
 
     def test_what_is_there_is_combined_when_a_cluster_is_silent(self) -> None:
         query = query_of("sum(x)", INSTANT)
         frame, _ = federate("sum(x)", {"dev": STORE}, INSTANT)
-        payload, _ = KIND.merge("sum(leaf:a)", query, {"dev": {"a": frame}}, ("prod",))
+        payload, _ = KIND.merge("sum(leaf:a)", query, {"dev": {"a": frame}}, {"prod": None})
         assert isinstance(payload, Frame)
         assert payload.values.tolist() == [[80.0]]
 
@@ -226,12 +226,12 @@ class TestMerging:
 
     def test_a_part_on_another_grid_is_malformed(self) -> None:
         with pytest.raises(Malformed) as caught:
-            KIND.merge("leaf:a", query_of("x", INSTANT), {"dev": {"a": Frame.empty(Grid(0, 1000, 2))}}, ())
+            KIND.merge("leaf:a", query_of("x", INSTANT), {"dev": {"a": Frame.empty(Grid(0, 1000, 2))}}, {})
         assert caught.value.cluster == "dev"
 
     def test_a_part_of_another_form_is_malformed(self) -> None:
         with pytest.raises(Malformed):
-            KIND.merge("leaf:a", query_of("x", INSTANT), {"dev": {"a": SampleColumns.empty()}}, ())
+            KIND.merge("leaf:a", query_of("x", INSTANT), {"dev": {"a": SampleColumns.empty()}}, {})
 
     def test_a_join_over_clusters_that_is_many_to_many_is_an_error(self) -> None:
         store = [series("x", every(15_000, range(100))), series("y", every(15_000, range(100)))]

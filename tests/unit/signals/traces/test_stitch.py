@@ -222,5 +222,5 @@ def test_missing_parents_and_roots_may_be_in_a_silent_cluster() -> None:
 def test_a_part_of_another_kind_is_its_clusters_fault() -> None:
     query = Query("traces", TRACE, TimeRange(0, 1), "t")
     with pytest.raises(Malformed) as caught:
-        KIND.merge(TRACE, query, {"dev": {"traces": TracePart(TRACE)}, "prod": {"traces": Summaries()}}, ())
+        KIND.merge(TRACE, query, {"dev": {"traces": TracePart(TRACE)}, "prod": {"traces": Summaries()}}, {})
     assert caught.value.cluster == "prod"

@@ -1,0 +1,74 @@
+"""What cannot be known while a cluster is silent: neither that a series is there nor that it is not.
+
+Rule: a construct that makes a sample out of a missing series has none of it while a cluster that may hold the series has
+not answered, and a warning says which. A false alert is worse than a gap that is explained. What only grows or shrinks
+with the clusters (sums, counts, joins, comparisons) keeps its value: the ledger says over whom it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from federation_core.signals.metrics.distribute import leaf_id_of, leaf_reference
+from federation_core.signals.metrics.distributive import is_constant
+from federation_core.signals.metrics.expr import Binary, Call, Expr, VectorSelector, map_children, selectors
+from federation_core.signals.metrics.frame import Frame
+
+#: Stands in a root for a vector without series.
+NOTHING = leaf_reference("")
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """Takes out of a root what is undecided, and collects why.
+
+    `silent`: leaf id → clusters that were to answer it and have not; `frames`: leaf id → what the others have sent.
+    """
+
+    silent: Mapping[str, tuple[str, ...]]
+    frames: Mapping[str, Frame]
+    said: dict[str, None] = field(default_factory=dict)
+
+    def without(self, expr: Expr) -> Expr:
+        """Return the expression without what is undecided."""
+        match expr:
+            case Call(function="absent" | "absent_over_time", arguments=(operand,)):
+                if not is_constant(operand) and (missing := self._missing(operand)):
+                    return self._absence(expr, operand, missing)
+            case Binary(operator="or", left=left, right=right) if is_constant(right):
+                if missing := self._missing(left):
+                    self._say("the right side of or", "whether its left side has no series", missing)
+                    return self.without(left)
+            case Binary(operator="unless", right=right):
+                if missing := self._missing(right):
+                    self._say("unless", "what its right side takes away", missing)
+                    return NOTHING
+            case Binary(matching=matching) if (matching.fill_left, matching.fill_right) != (None, None):
+                return self._filled(expr)
+        return map_children(expr, self.without)
+
+    def _absence(self, call: Call, operand: Expr, missing: tuple[str, ...]) -> Expr:
+        # Where some cluster has a series, there is nothing absent, whoever else is silent. What the root computes of
+        # leaves may come out otherwise with more of them.
+        frame = self.frames.get(leaf_id_of(operand)) if isinstance(operand, VectorSelector) else None
+        if frame is None or not frame.present.any(axis=0).all():
+            self._say(call.function, "whether there is no series", missing)
+        return NOTHING
+
+    def _filled(self, node: Binary) -> Expr:
+        matching = node.matching
+        for side, operand in (("fill_left", node.left), ("fill_right", node.right)):
+            if getattr(matching, side) is not None and (missing := self._missing(operand)):
+                self._say(side, "whether a series is missing on that side", missing)
+                matching = (
+                    replace(matching, fill_left=None) if side == "fill_left" else replace(matching, fill_right=None)
+                )
+        return map_children(replace(node, matching=matching), self.without)
+
+    def _missing(self, expr: Expr) -> tuple[str, ...]:
+        found = {cluster for node in selectors(expr) for cluster in self.silent.get(leaf_id_of(node), ())}
+        return tuple(sorted(found))
+
+    def _say(self, construct: str, question: str, missing: Iterable[str]) -> None:
+        self.said[f"{construct} is undecided: {question} cannot be known without {', '.join(missing)}"] = None
