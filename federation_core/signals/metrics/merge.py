@@ -108,10 +108,9 @@ def _united(expr: Expr, grid: Grid, parts: Mapping[str, Mapping[str, Any]]) -> L
 
 def _silence(expr: Expr, silent: Mapping[str, frozenset[str] | None]) -> dict[str, tuple[str, ...]]:
     """Return leaf id → the clusters that have not answered it."""
-    leaves = {leaf_id_of(node) for node in selectors(expr)}
     return {
-        leaf_id: tuple(name for name, asked in silent.items() if asked is None or leaf_id in asked)
-        for leaf_id in leaves
+        leaf: tuple(name for name, asked in silent.items() if asked is None or leaf in asked)
+        for leaf in map(leaf_id_of, selectors(expr))
     }
 
 

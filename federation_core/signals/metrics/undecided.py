@@ -1,8 +1,8 @@
 """What cannot be known while a cluster is silent: neither that a series is there nor that it is not.
 
-Rule: a construct that makes a sample out of a missing series has none of it while a cluster that may hold the series has
-not answered, and a warning says which. A false alert is worse than a gap that is explained. What only grows or shrinks
-with the clusters (sums, counts, joins, comparisons) keeps its value: the ledger says over whom it is.
+Rule: a construct that makes a sample out of a missing series has none of it while a cluster that may hold the series
+has not answered, and a warning says which. A false alert is worse than a gap that is explained. What only grows or
+shrinks with the clusters (sums, counts, joins, comparisons) keeps its value: the ledger says over whom it is.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ class Undecided:
         return NOTHING
 
     def _filled(self, node: Binary) -> Expr:
-        matching = node.matching
-        for side, operand in (("fill_left", node.left), ("fill_right", node.right)):
-            if getattr(matching, side) is not None and (missing := self._missing(operand)):
-                self._say(side, "whether a series is missing on that side", missing)
-                matching = (
-                    replace(matching, fill_left=None) if side == "fill_left" else replace(matching, fill_right=None)
-                )
+        matching, question = node.matching, "whether a series is missing on that side"
+        if matching.fill_left is not None and (missing := self._missing(node.left)):
+            self._say("fill_left", question, missing)
+            matching = replace(matching, fill_left=None)
+        if matching.fill_right is not None and (missing := self._missing(node.right)):
+            self._say("fill_right", question, missing)
+            matching = replace(matching, fill_right=None)
         return map_children(replace(node, matching=matching), self.without)
 
     def _missing(self, expr: Expr) -> tuple[str, ...]:
