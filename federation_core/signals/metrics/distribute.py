@@ -140,6 +140,17 @@ def split_count(expr: Expr, place: Place) -> Expr | None:
     return replace(expr, operator="sum", operand=place.ask(expr, "part: the root adds the counts"))
 
 
+def split_counted_values(expr: Expr, place: Place) -> Expr | None:
+    """How often each value occurs is added up over the clusters, the value being a label by then."""
+    if not (isinstance(expr, Aggregate) and expr.operator == "count_values" and is_splittable(expr)):
+        return None
+    label, grouping = expr.parameter, expr.grouping
+    assert isinstance(label, StringLiteral)
+    if not grouping.without:
+        grouping = replace(grouping, labels=tuple(dict.fromkeys((*grouping.labels, label.value))))
+    return Aggregate("sum", place.ask(expr, "part: the root adds the counts of each value"), grouping)
+
+
 def split_same(expr: Expr, place: Place) -> Expr | None:
     """A sum of sums, the least of the least, the topmost of the topmost: the same aggregation once more."""
     if not (isinstance(expr, Aggregate) and is_splittable(expr)):
@@ -167,6 +178,7 @@ RULES: tuple[Callable[[Expr, Place], Expr | None], ...] = (
     ask_whether_present,
     split_average,
     split_count,
+    split_counted_values,
     split_same,
     descend,
 )

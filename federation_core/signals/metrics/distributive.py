@@ -24,7 +24,7 @@ from federation_core.signals.metrics.expr import (
 from federation_core.signals.metrics.functions import FUNCTIONS
 
 #: Aggregations whose partial results combine exactly at the root.
-SPLITTABLE = frozenset({"sum", "min", "max", "count", "avg", "group", "topk", "bottomk"})
+SPLITTABLE = frozenset({"sum", "min", "max", "count", "avg", "group", "topk", "bottomk", "count_values"})
 #: Aggregations that choose among all series by what is no value of them.
 _CHOOSING = frozenset({"limitk", "limit_ratio"})
 #: Functions whose result is a scalar: one value, with no labels.
@@ -119,5 +119,13 @@ def is_splittable(expr: Expr) -> bool:
         return False
     if expr.parameter is not None and not is_constant(expr.parameter):
         return False
-    # An average is a quotient at the root, and a quotient has no metric name to group by.
-    return not (expr.operator == "avg" and not expr.grouping.without and NAME in expr.grouping.labels)
+    match expr.operator:
+        case "avg":
+            # An average is a quotient at the root, and a quotient has no metric name to group by.
+            return expr.grouping.without or NAME not in expr.grouping.labels
+        case "count_values":
+            # The root must be able to keep the label that the value became.
+            assert isinstance(expr.parameter, StringLiteral)
+            label = expr.parameter.value
+            return label not in (CLUSTER, NAME) and not (expr.grouping.without and label in expr.grouping.labels)
+    return True
