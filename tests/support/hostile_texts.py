@@ -73,6 +73,15 @@ WHOLE = (
     *("up", "sum(up)", "rate(x[5m])", "x + y", "x[5m:1m]", "x @ 5 offset 1m", "topk(3, x)", '{a="b"}', "-x", "1 + 2"),
     *("sum by (a) (x)", "x * on (a) group_left (b) y", "x and y", 'label_replace(x, "a", "$1", "b", "(.*)")', "time()"),
 )
+#: What nests, and how it ends.
+BRACKETS = (
+    *(("(", ")"), ("-(", ")"), ("abs(", ")"), ("sum by (a) (", ")"), ("x + (", ")"), ("-", ""), ("{", "}"), ("[", "]")),
+    *(("max_over_time((", ")[5m:])"), ("rate((", ")[5m:1m])"), ("x == bool (", ")"), ("", " + x"), ("", "[5m:1m]")),
+)
+OPERATORS = (
+    *("+", "-", "* -", "^", "^ -", "==", "> bool", "and", "or on ()", "unless on (a)", "atan2", "% ignoring (a)"),
+    *("/ on (a) group_left ()", "- on () group_right (b)", "or #\n", ",", "offset 1m +", "@ 1 *"),
+)
 FRAGMENTS = WORDS + SIGNS + NUMBERS + DURATIONS + STRINGS + CHARACTERS + WHOLE
 #: What opens or continues something, for long runs of it.
 REPEATED = (
@@ -95,17 +104,21 @@ def texts() -> st.SearchStrategy[str]:
         fragment,
     )
     nested = st.builds(
-        lambda opened, count, inner, closed, closes: opened * count + inner + closed * closes,
-        st.sampled_from(("(", "sum(", "-(", "abs(", "sum by (a) (", "x + (", "rate((x", "max_over_time((", "{", "[")),
-        st.sampled_from((1, 5, 16, 30, 31, 32, 62, 63, 64, 65, 99, 100, 500)),
+        lambda pair, count, inner, more: pair[0] * count + inner + pair[1] * (count + more),
+        st.sampled_from(BRACKETS),
+        st.sampled_from((1, 5, 16, 30, 31, 32, 62, 63, 64, 65, 99, 100, 500, 5000, 15_000)),
         st.sampled_from(WHOLE),
-        st.sampled_from((")", ")[5m:])", ")[5m:1m])", "}", "]")),
-        st.sampled_from((0, 1, 5, 16, 30, 31, 32, 62, 63, 64, 65, 99, 100, 500)),
+        st.sampled_from((0, 0, 0, 0, 1, -1)),
     )
     broken = st.builds(_broken, st.sampled_from(WHOLE), st.integers(0, 40), st.sampled_from(FRAGMENTS))
+    chained = st.builds(
+        lambda first, rest: first + "".join(f" {operator} {text}" for operator, text in rest),
+        st.sampled_from(WHOLE),
+        st.lists(st.tuples(st.sampled_from(OPERATORS), st.sampled_from(WHOLE)), max_size=6),
+    )
     raw = st.binary(max_size=40).map(lambda data: data.decode("utf-8", "surrogateescape"))
     unicode = st.text(max_size=30)
-    return st.one_of(joined, joined, joined, glued, glued, broken, broken, run, nested, raw, unicode)
+    return st.one_of(joined, joined, glued, broken, broken, chained, chained, run, nested, raw, unicode)
 
 
 def _broken(text: str, at: int, fragment: str) -> str:
