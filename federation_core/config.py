@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
+from federation_core.access import Access, read_access, require_url
 from federation_core.errors import InvalidConfig
 from federation_core.topology.shares import shares
 from federation_core.yaml_nodes import NAME, Node, read_yaml
 
 #: What a backend may serve.
 SIGNALS = ("metrics", "traces", "logs", "inventory")
+#: Which queries a backend's own engine is given: those it answers exactly, all it understands, or none.
+PUSHDOWN = ("exact", "approximate", "off")
+#: What series there are is asked of the system that has their samples: it has no entry of its own.
+_SERVED_BY = {"series": "metrics"}
 _DAY_MS = 86_400_000
 #: A tenant's queries that run at once, and all clusters' shards that are on their way, unless it is told otherwise.
 MAX_RUNNING_JOBS, MAX_SHARDS_IN_FLIGHT = 200, 1_000
@@ -42,13 +47,18 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One system in a cluster that serves one signal. `origin` is `file:line` of its entry, for messages."""
+    """One system in a cluster that serves one signal. `origin` is `file:line` of its entry, for messages.
+
+    `pushdown` says what of a query its own engine is given, where it has one.
+    """
 
     signal: str
     kind: str
     url: str = ""
     path: str = ""
     origin: str = ""
+    access: Access = field(default_factory=Access)
+    pushdown: str = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +80,9 @@ class Cluster:
 
     def backend_for(self, signal: str) -> Backend | None:
         """Return the backend of a signal, or None where the cluster has none."""
-        return next((backend for backend in self.backends if backend.signal == signal), None)
+        entry = _SERVED_BY.get(signal, signal)
+        found = next((backend for backend in self.backends if backend.signal == entry), None)
+        return found if found is None or signal == entry else replace(found, signal=signal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,19 +232,26 @@ def _rate_limit(node: Node) -> RateLimit:
 
 
 def _backend(signal: str, node: Node, folder: str) -> Backend:
-    entry = node.mapping(("kind", "url", "path"))
+    entry = node.mapping(("kind", "url", "path", "access", "pushdown"))
     kind = entry.require("kind").name()
     url, path = entry.get("url"), entry.get("path")
     if (url is None) == (path is None):
         node.fail("a backend needs `url` or `path`, exactly one of them")
-    if url is not None and not url.text().startswith(("http://", "https://")):
-        url.fail(f"{url.text()!r} is not a URL; it starts with http:// or https://")
+    if url is not None:
+        require_url(url)
+    access, pushdown = entry.get("access"), entry.get("pushdown")
+    if path is not None and (access or pushdown):
+        node.fail("`access` and `pushdown` are for a backend with a `url`")
+    if pushdown is not None and pushdown.text() not in PUSHDOWN:
+        pushdown.fail(f"{pushdown.text()!r} is not one of {', '.join(PUSHDOWN)}")
     return Backend(
         signal=signal,
         kind=kind,
         url=url.text() if url else "",
         path=str(PurePath(folder) / path.text()) if path else "",
         origin=node.origin,
+        access=read_access(access, folder) if access else Access(),
+        pushdown=pushdown.text() if pushdown else "exact",
     )
 
 
