@@ -41,6 +41,20 @@ def test_a_planted_fault_is_caught(
     assert set(fault.favoured) & set(found.tree.constructs()), str(found)
 
 
+def test_a_mismatch_is_shrunk_to_what_matters(
+    high_prometheus: PrometheusClient, high_stores: Mapping[str, Sequence[Series]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = next(fault for fault in FAULTS if fault.family == "dates")
+    fault.plant(monkeypatch)
+    net = Net(high_prometheus, Engine.over(high_stores), random.Random(SEED))
+    found = next(found for found in net.mismatches(WITHIN, fault.favoured) if found.tree.size > 6)
+    shrunk = net.shrunk(found)
+    # The function over one selector, or over a scalar's vector, or with no argument.
+    assert shrunk.tree.size <= 3, f"APPSENTRY_SEED={SEED}: {found}\n{shrunk}"
+    assert fault.favoured[0] in str(shrunk)
+    assert shrunk.asked.start_ms == shrunk.asked.end_ms
+
+
 def test_every_family_of_functions_has_a_planted_fault() -> None:
     modules = [
         importlib.import_module(f"{functions.__name__}.{found.name}")

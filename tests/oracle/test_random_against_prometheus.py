@@ -41,7 +41,16 @@ EXPECTED = {
     *("scalar", "vector", "time", "pi", "timestamp", "sort", "sort_desc", "bool", "by", "without"),
     *("on", "ignoring", "group_left", "group_right", "group_left with labels", "group_right with labels"),
     *("offset", "offset, negative", "@ number", "@ start()", "@ end()", "offset of a subquery"),
-    *("subquery", "subquery, default step", "matrix selector", "vector selector", "sign -", "sign +", "parentheses"),
+    *(
+        "subquery",
+        "subquery, default step",
+        "matrix selector",
+        "vector selector",
+        "sign -",
+        "sign +",
+        "parentheses",
+        "comment",
+    ),
     *("matcher =", "matcher !=", "matcher =~", "matcher !~", "number", "number in hex", "number spelled otherwise"),
 }
 

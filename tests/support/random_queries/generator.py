@@ -124,7 +124,8 @@ class Generator:
         if depth <= 1:
             return self._pick_drawn(self._leaves())
         tree = self._pick_drawn(self._leaves() + self._inner(depth))
-        return make(Parentheses(), tree) if self.rng.random() < 0.03 else tree
+        draw = self.rng.random()
+        return make(Parentheses(comment=draw < 0.01), tree) if draw < 0.04 else tree
 
     def _leaves(self) -> list[tuple[float, str, Callable[[], Tree]]]:
         drawn: list[tuple[float, str, Callable[[], Tree]]] = [

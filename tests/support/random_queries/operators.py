@@ -301,16 +301,18 @@ class Binary(Rule):
 
 @dataclass(frozen=True)
 class Parentheses(Rule):
-    """Parentheses that nothing needs."""
+    """Parentheses that nothing needs, with or without a comment."""
+
+    comment: bool = False
 
     def facts(self, operands: Sequence[Facts]) -> Facts:
         return operands[0]
 
     def write(self, operands: Sequence[str], dialect: Dialect) -> str:
-        return f"({operands[0]})"
+        return f"( # a comment\n\t{operands[0]} #) another\n)" if self.comment else f"({operands[0]})"
 
     def names(self) -> Iterator[str]:
-        yield "parentheses"
+        yield "comment" if self.comment else "parentheses"
 
 
 @dataclass(frozen=True)
