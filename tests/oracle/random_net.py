@@ -138,6 +138,7 @@ def _candidates(found: Mismatch) -> Iterator[tuple[Tree, TimeRange]]:
     if asked.end_ms > asked.start_ms:
         for at_ms in range(asked.start_ms, asked.end_ms + 1, asked.step_ms):
             yield found.tree, TimeRange(at_ms, at_ms)
-        yield found.tree, TimeRange(asked.start_ms, asked.start_ms + asked.step_ms, asked.step_ms)
+        if asked.steps > 2:
+            yield found.tree, TimeRange(asked.start_ms, asked.start_ms + asked.step_ms, asked.step_ms)
     for tree in smaller(found.tree):
         yield tree, asked
