@@ -20,6 +20,9 @@ from federation_core.errors import InvalidRequest
 NAME = "__name__"
 #: The virtual label that names the cluster a series, stream or span comes from.
 CLUSTER = "cluster"
+_EXPORTED_PREFIX = "exported_"
+#: Where a backend's own, different `cluster` label is shown (Prometheus documentation, "Configuration / honor_labels").
+EXPORTED_CLUSTER = _EXPORTED_PREFIX + CLUSTER
 
 
 class Labels(tuple[tuple[str, str], ...]):
@@ -72,6 +75,24 @@ class Labels(tuple[tuple[str, str], ...]):
 
     def __repr__(self) -> str:
         return f"Labels({dict(self)!r})"
+
+
+def set_aside(labels: Labels, cluster: str) -> Labels:
+    """Return a series' labels without a label `cluster`: dropped if it names this cluster, else renamed.
+
+    >>> set_aside(Labels.of({"cluster": "eu"}), "prod"), set_aside(Labels.of({"cluster": "prod"}), "prod")
+    (Labels({'exported_cluster': 'eu'}), Labels({}))
+    """
+    own = labels.get(CLUSTER)
+    if not own:
+        return labels
+    rest = labels.without((CLUSTER,))
+    if own == cluster:
+        return rest
+    taken, name = set(rest.names()), EXPORTED_CLUSTER
+    while name in taken:
+        name = _EXPORTED_PREFIX + name
+    return rest.with_label(name, own)
 
 
 class MatchOp(StrEnum):

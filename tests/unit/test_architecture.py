@@ -18,6 +18,7 @@ PACKAGES = ("federation_core", "workers", "webapp")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 #: What the pure part of the core may import from outside.
 PURE = {"numpy", "re2", "msgpack"}
+SIGNALS = ("logs", "metrics", "series", "traces")
 
 
 def name_of(path: Path) -> str:
@@ -95,9 +96,9 @@ def test_workers_never_import_the_web() -> None:
     assert offenders(modules_below("workers"), ("flask", "webapp", "marshmallow", "flask_smorest")) == []
 
 
-@pytest.mark.parametrize("signal", ["metrics", "logs", "traces"])
+@pytest.mark.parametrize("signal", SIGNALS)
 def test_a_signal_never_imports_another(signal: str) -> None:
-    others = tuple(f"federation_core.signals.{s}" for s in ("metrics", "logs", "traces") if s != signal)
+    others = tuple(f"federation_core.signals.{s}" for s in SIGNALS if s != signal)
     assert offenders(modules_below(f"federation_core.signals.{signal}"), others) == []
 
 

@@ -11,7 +11,13 @@ from pathlib import Path
 
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched, Inventory
-from federation_core.connectors.backends import embedded_inventory, embedded_logs, embedded_metrics, embedded_traces
+from federation_core.connectors.backends import (
+    embedded_inventory,
+    embedded_logs,
+    embedded_metrics,
+    embedded_series,
+    embedded_traces,
+)
 from federation_core.connectors.stores import segments_duckdb
 from federation_core.connectors.stores.segments import wall_clock_ms
 from federation_core.connectors.stores.segments_read import SegmentReader, reader_of
@@ -24,6 +30,7 @@ from federation_core.tenancy import Limits, Scope
 Fetch = Callable[[SegmentReader, Leaf, Limits, Callable[[], None]], Fetched]
 _FETCH: Mapping[str, Fetch] = {
     "metrics": embedded_metrics.fetch,
+    "series": embedded_series.fetch,
     "traces": embedded_traces.fetch,
     "logs": embedded_logs.fetch,
 }
@@ -42,7 +49,8 @@ class Embedded:
     def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
         """Answer one leaf of this connector's signal.
 
-        Metrics: raw samples of a matrix selector. Traces: the part of one trace, or the traces found. Logs: entries.
+        Metrics: raw samples of a matrix selector. Series: what there is. Traces: the part of one trace, or the traces
+        found. Logs: entries.
 
         Raises Unreachable: there is no store. TimedOut: the deadline passed. Malformed: the store is damaged.
         QueryCanceled: the query was, also in the middle of a statement.

@@ -10,25 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from federation_core.errors import MergeConflict
-from federation_core.labels import CLUSTER, Labels
+from federation_core.labels import CLUSTER, EXPORTED_CLUSTER, Labels, Selector, set_aside
 
-EXPORTED_PREFIX = "exported_"
-#: Where a backend's own, different `cluster` label is shown.
-EXPORTED_CLUSTER = EXPORTED_PREFIX + CLUSTER
-
-
-def set_aside(labels: Labels, cluster: str) -> Labels:
-    """Return a series' labels without a label `cluster`: dropped if it names this cluster, else renamed."""
-    own = labels.get(CLUSTER)
-    if not own:
-        return labels
-    rest = labels.without((CLUSTER,))
-    if own == cluster:
-        return rest
-    taken, name = set(rest.names()), EXPORTED_CLUSTER
-    while name in taken:
-        name = EXPORTED_PREFIX + name
-    return rest.with_label(name, own)
+__all__ = ["EXPORTED_CLUSTER", "as_backend_has", "attach", "labels_above", "require_distinct", "set_aside"]
 
 
 def attach(labels: Iterable[Labels], cluster: str) -> tuple[Labels, ...]:
@@ -39,6 +23,41 @@ def attach(labels: Iterable[Labels], cluster: str) -> tuple[Labels, ...]:
     attached = tuple(set_aside(series, cluster).with_label(CLUSTER, cluster) for series in labels)
     require_distinct(attached, cluster)
     return attached
+
+
+def is_made_here(label: str) -> bool:
+    """Tell whether the label may have been made here, out of a backend's own `cluster`.
+
+    >>> is_made_here("exported_cluster"), is_made_here("exported_exported_cluster"), is_made_here("exported_job")
+    (True, True, False)
+    """
+    return label.endswith(EXPORTED_CLUSTER) and label.replace("exported_", "") == CLUSTER
+
+
+def as_backend_has(selector: Selector, cluster: str) -> Selector | None:
+    """Return the conditions that a backend can decide; None where those on the virtual label reject the cluster.
+
+    A label that is made here is not there yet: its conditions are for `labels_above`.
+    """
+    on_cluster, rest = selector.split_label(CLUSTER)
+    if not all(matcher.matches(cluster) for matcher in on_cluster):
+        return None
+    return Selector(tuple(matcher for matcher in rest.matchers if not is_made_here(matcher.label)))
+
+
+def labels_above(
+    selector: Selector, labels: Iterable[Labels], cluster: str
+) -> tuple[tuple[Labels, ...], list[int] | None]:
+    """Return a cluster's label sets without its own `cluster`, and the rows that the selector means; None is all.
+
+    Raises MergeConflict: two series became one.
+    """
+    above = tuple(set_aside(series, cluster) for series in labels)
+    require_distinct(above, cluster)
+    condition = Selector(tuple(matcher for matcher in selector.matchers if is_made_here(matcher.label)))
+    if not condition.matchers:
+        return above, None
+    return above, [row for row, series in enumerate(above) if condition.matches(series)]
 
 
 def require_distinct(labels: tuple[Labels, ...], cluster: str) -> None:

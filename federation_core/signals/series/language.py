@@ -1,0 +1,75 @@
+"""Reading questions about series.
+
+    series {job="api"} or {__name__="up"}     values "service" {namespace="shop"}
+    labels {__name__=~".+"}                   metadata {__name__="http_requests_total"}
+
+Rule: selectors are PromQL's within braces; a text without one asks about every series. What is not understood is
+refused with its place.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from federation_core.errors import InvalidRequest
+from federation_core.labels import Matcher, MatchOp, Selector, compile_regex
+from federation_core.scanner import Scanner
+from federation_core.signals.series.expr import Discovery, Question, backend_accepts
+
+_WORD = re.compile(r"[A-Za-z_]+")
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OR = re.compile(r"or\b")
+_MATCH_OPS = ("=~", "!~", "!=", "=")
+
+
+@lru_cache(maxsize=128)
+def parse(text: str) -> Discovery:
+    """Read a question.
+
+    Raises QuerySyntaxError (with line and column), QueryTooLarge.
+
+    >>> parse('values "job"').label
+    'job'
+    """
+    scanner = Scanner(text)
+    at = scanner.skip_space()
+    word = scanner.match(_WORD)
+    if word not in set(Question):
+        raise scanner.error(f"expected one of {', '.join(Question)}, found {word or scanner.here()!r}", at)
+    question = Question(word)
+    label = scanner.string("the label whose values are asked for") if question is Question.VALUES else ""
+    if question is Question.VALUES and not label:
+        raise scanner.error("a label has a name", at)
+    selectors = [] if scanner.at_end else [_selector(scanner)]
+    while not scanner.at_end:
+        if not scanner.match(_OR):
+            raise scanner.error(f"expected or between two selectors, found {scanner.here()}")
+        selectors.append(_selector(scanner))
+    return Discovery(question, tuple(map(backend_accepts, selectors or [Selector()])), label)
+
+
+def _selector(scanner: Scanner) -> Selector:
+    if not scanner.take("{"):
+        raise scanner.error(f'expected a selector such as {{job="api"}}, found {scanner.here()}')
+    matchers: list[Matcher] = []
+    while not scanner.take("}"):
+        if matchers and not scanner.take(","):
+            raise scanner.error(f"expected , or }} after a matcher, found {scanner.here()}")
+        matchers.append(_matcher(scanner))
+    return Selector(tuple(matchers))
+
+
+def _matcher(scanner: Scanner) -> Matcher:
+    label = scanner.match(_LABEL) or scanner.string("a label name, plain or")
+    op = scanner.take(*_MATCH_OPS)
+    if not op:
+        raise scanner.error(f"expected one of = != =~ !~ after {label}, found {scanner.here()}")
+    at = scanner.skip_space()
+    matcher = Matcher(label, MatchOp(op), scanner.string(f"the value of {label}"))
+    if matcher.op in (MatchOp.RE, MatchOp.NRE):
+        try:
+            compile_regex(matcher.value)
+        except InvalidRequest as exc:
+            raise scanner.error(exc.message, at) from None
+    return matcher
