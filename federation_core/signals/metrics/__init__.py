@@ -18,7 +18,7 @@ from federation_core.signals.metrics.moments import on_grids, resolve, seen_from
 from federation_core.signals.metrics.parse import parse
 from federation_core.signals.metrics.printer import to_text
 from federation_core.signals.metrics.prometheus_json import to_json
-from federation_core.signals.metrics.run import run
+from federation_core.signals.metrics.rungs import run
 from federation_core.signals.metrics.wire import decode, encode
 from federation_core.tenancy import Scope
 

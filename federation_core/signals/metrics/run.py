@@ -1,8 +1,8 @@
 """One cluster's share: fetch the raw samples its leaves need, evaluate the leaves beside the data.
 
 Rule: each selector is fetched once for all leaves, over the one window that covers every step of the grid, so all
-leaves see one snapshot. A backend with its own PromQL engine (`pushes_down`) is given the leaves instead. A limit is
-an error that names it, never a cut.
+leaves see one snapshot. A backend with its own PromQL engine (`pushes_down`) is given the leaves instead, if the engine
+may be trusted with them (`rungs`). A limit is an error that names it, never a cut.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from federation_core.connectors import Connector, Fetched
 from federation_core.errors import Malformed, QueryTooLarge
-from federation_core.labels import CLUSTER, Selector
+from federation_core.labels import Selector
 from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, TimeRange
-from federation_core.signals.metrics.cluster_label import EXPORTED_CLUSTER, require_distinct, set_aside
+from federation_core.signals.metrics.cluster_label import as_backend_has, labels_above
 from federation_core.signals.metrics.evaluate import evaluate
 from federation_core.signals.metrics.expr import Expr, MatrixSelector, VectorSelector, selectors
 from federation_core.signals.metrics.frame import Frame, Grid, Payload, SampleColumns, StringValue
@@ -36,21 +36,20 @@ def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fet
     """
     if PROMQL in connector.pushes_down:
         return {leaf.id: _pushed(connector, leaf, shard, deadline) for leaf in shard.leaves}
-    trees = {leaf.id: _tree(leaf) for leaf in shard.leaves}
+    trees = {leaf.id: tree_of(leaf) for leaf in shard.leaves}
     store = SampleStore(shard.cluster_name, shard.scope.limits, lambda: deadline.check_clock(shard.cluster_name))
-    for span in _spans(trees, shard.leaves):
+    needed = {span for leaf in shard.leaves for span in spans_of(trees[leaf.id], Grid.of(leaf.time_range))}
+    for span in joined(needed):
         deadline.check_clock(shard.cluster_name)
-        store.keep(span, _fetch(connector, span, shard, deadline))
+        asked = leaf_of(span, shard.cluster_name)
+        fetched = Fetched(SampleColumns.empty()) if asked is None else connector.fetch(asked, shard.scope, deadline)
+        store.keep(span, arrived(span, fetched, shard.cluster_name))
         store.require_within()
-    answers = {}
-    for leaf in shard.leaves:
-        deadline.check_clock(shard.cluster_name)
-        payload, warnings = store.answer(trees[leaf.id], Grid.of(leaf.time_range))
-        answers[leaf.id] = store.said_with(trees[leaf.id], payload, warnings)
-    return answers
+    return store.answers(shard, trees)
 
 
-def _tree(leaf: Leaf) -> Expr:
+def tree_of(leaf: Leaf) -> Expr:
+    """Return the resolved expression of a leaf."""
     # The planner has written moments out; a leaf that was written by hand may still name the ends of its range.
     return resolve(parse(leaf.text), leaf.time_range)
 
@@ -95,41 +94,41 @@ def spans_of(expr: Expr, grid: Grid) -> set[Span]:
     }
 
 
-def _spans(trees: Mapping[str, Expr], leaves: Iterable[Leaf]) -> list[Span]:
+def joined(needed: Iterable[Span]) -> list[Span]:
     """Return what to fetch: one span per selector, or several where they lie apart (a long offset)."""
-    needed = {span for leaf in leaves for span in spans_of(trees[leaf.id], Grid.of(leaf.time_range))}
-    joined: list[Span] = []
+    spans: list[Span] = []
     for span in sorted(needed, key=lambda s: (s.selector.matchers, s.start_ms)):
-        last = joined[-1] if joined else None
+        last = spans[-1] if spans else None
         if last and last.selector == span.selector and span.start_ms <= last.end_ms:
-            joined[-1] = Span(span.selector, last.start_ms, max(last.end_ms, span.end_ms))
+            spans[-1] = Span(span.selector, last.start_ms, max(last.end_ms, span.end_ms))
         else:
-            joined.append(span)
-    return joined
+            spans.append(span)
+    return spans
 
 
-def _fetch(connector: Connector, span: Span, shard: Shard, deadline: Deadline) -> Fetched:
-    """Fetch one span and turn its labels into those the rest of the federation knows."""
-    cluster = shard.cluster_name
-    on_cluster, selector = span.selector.split_label(CLUSTER)
-    if not all(matcher.matches(cluster) for matcher in on_cluster):
-        return Fetched(SampleColumns.empty())
-    # The label is made here, out of the backend's own `cluster`, so its conditions are decided here too.
-    on_exported, selector = selector.split_label(EXPORTED_CLUSTER)
+def leaf_of(span: Span, cluster: str) -> Leaf | None:
+    """Return what a backend is asked for the samples of a span; None where its conditions reject the cluster."""
+    selector = as_backend_has(span.selector, cluster)
+    if selector is None:
+        return None
     text = to_text(MatrixSelector(selector, span.end_ms - span.start_ms))
-    leaf = Leaf(f"raw:{text}", text, TimeRange(span.end_ms, span.end_ms))
-    fetched = connector.fetch(leaf, shard.scope, deadline)
+    return Leaf(f"raw:{text}", text, TimeRange(span.end_ms, span.end_ms))
+
+
+def arrived(span: Span, fetched: Fetched, cluster: str) -> Fetched:
+    """Turn the labels of a span's samples into those the rest of the federation knows.
+
+    Raises Malformed: they are no samples, or not in order. MergeConflict: two series became one.
+    """
     columns = fetched.payload
     if not isinstance(columns, SampleColumns):
         raise Malformed(f"the connector answered raw samples with {type(columns).__name__}", cluster=cluster)
     if not columns.in_order:
         raise Malformed("the connector answered samples that are not in order of time, or one twice", cluster=cluster)
-    labels = tuple(set_aside(series, cluster) for series in columns.labels)
-    require_distinct(labels, cluster)
+    labels, rows = labels_above(span.selector, columns.labels, cluster)
     columns = columns.relabelled(labels)
-    if on_exported:
-        condition = Selector(on_exported)
-        columns = columns.take([row for row, series in enumerate(labels) if condition.matches(series)])
+    if rows is not None:
+        columns = columns.take(rows)
     return Fetched(columns.sorted_by_labels(), fetched.warnings, fetched.truncated, fetched.watermark_ms)
 
 
@@ -157,6 +156,19 @@ class SampleStore:
             expr, grid, self, max_values=self.limits.max_values, check=self.check, delayed_names=delayed_names
         )
         return payload_of(value, grid), said
+
+    def answers(self, shard: Shard, trees: Mapping[str, Expr]) -> dict[str, Fetched]:
+        """Return the answers to those leaves of a shard of which there is a tree.
+
+        Raises QueryExecutionError, QueryTooLarge, what `check` raises.
+        """
+        found = {}
+        for leaf in shard.leaves:
+            if leaf.id in trees:
+                self.check()
+                payload, warnings = self.answer(trees[leaf.id], Grid.of(leaf.time_range))
+                found[leaf.id] = self.said_with(trees[leaf.id], payload, warnings)
+        return found
 
     def require_within(self) -> None:
         """Raise QueryTooLarge if more was read than the scope allows."""

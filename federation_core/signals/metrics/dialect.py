@@ -1,0 +1,125 @@
+"""What a backend's own engine understands, and an expression in its spelling.
+
+Rule: a leaf is given to an engine only if it is Prometheus' own and its version is known to have all that the leaf
+uses; nothing is found out by trial. What is experimental somewhere is not relied on: it may be switched off.
+Source: Prometheus' change log; documentation, "Functions".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from federation_core.signals.metrics.expr import (
+    Aggregate,
+    Binary,
+    Call,
+    Expr,
+    MatrixSelector,
+    StringLiteral,
+    VectorSelector,
+    children,
+    map_children,
+)
+from federation_core.signals.metrics.functions import FUNCTIONS
+from federation_core.signals.metrics.printer import label_text
+
+#: `@`, negative offsets and trigonometry are in every release from here on; older engines are given selectors only.
+_OLDEST = (2, 33)
+_THIRD = (3, 0)
+#: Functions by the release from which on they are certain to be there.
+_SINCE = {
+    **dict.fromkeys(FUNCTIONS, _OLDEST),
+    "day_of_year": (2, 38),
+    **dict.fromkeys(("histogram_count", "histogram_sum", "histogram_fraction"), (2, 40)),
+    **dict.fromkeys(("histogram_avg", "histogram_stddev", "histogram_stdvar"), _THIRD),
+}
+#: What some releases have behind a switch, or not at all.
+_EXPERIMENTAL = frozenset(
+    {"double_exponential_smoothing", "mad_over_time", "first_over_time", "sort_by_label", "sort_by_label_desc"}
+    | {"ts_of_first_over_time", "ts_of_last_over_time", "ts_of_max_over_time", "ts_of_min_over_time"}
+    | {"histogram_quantiles", "min_of", "max_of", "limitk", "limit_ratio"}
+)
+#: Before its third release Prometheus called it so, and had it without a switch.
+_SMOOTHING, _SMOOTHING_BEFORE_3 = "double_exponential_smoothing", "holt_winters"
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """An engine: its name and, for Prometheus itself, its release.
+
+    `exact`: it evaluates as Prometheus does, so that leaves may be given to it. `on_grids`: at least a plain selector
+    has the value at every step that it has in Prometheus, stale markers observed; else it has raw samples only.
+    `approximate`: leaves are given to it although it does not, because the configuration says so.
+    """
+
+    engine: str
+    version: tuple[int, int] = _OLDEST
+    exact: bool = False
+    on_grids: bool = False
+    approximate: bool = False
+
+    def spelled(self, expr: Expr) -> Expr | None:
+        """Return a resolved expression as this engine spells it; None where it may not know a part of it."""
+        if self.version < _OLDEST:
+            return None
+        if self.version < _THIRD and not all(map(_is_plain, labels_of(expr))):
+            return None
+        return self._spelled(expr)
+
+    def _spelled(self, expr: Expr) -> Expr | None:
+        below = {child: self._spelled(child) for child in children(expr)}
+        if None in below.values() or not self._knows(expr):
+            return None
+        seen = map_children(expr, lambda child: below[child] or child)
+        if isinstance(seen, Call) and seen.function == _SMOOTHING:
+            return replace(seen, function=_SMOOTHING_BEFORE_3)
+        return seen
+
+    def _knows(self, expr: Expr) -> bool:
+        match expr:
+            case Call(function=_SMOOTHING):
+                return self.version < _THIRD
+            case Call(function=name):
+                return name not in _EXPERIMENTAL and self.version >= _SINCE[name]
+            case Aggregate(operator=name):
+                return name not in _EXPERIMENTAL
+            case Binary(matching=matching):
+                return matching.fill_left is None and matching.fill_right is None
+        return True
+
+
+#: An engine of which nothing is known but that it speaks the API.
+UNKNOWN = Dialect("unknown")
+
+
+def _is_plain(label: str) -> bool:
+    # Before the third release a name was a word, and one that the grammar reads otherwise could not be quoted.
+    return _WORD.fullmatch(label) is not None and label_text(label) == label and label.lower() not in _KEYWORDS
+
+
+_KEYWORDS = frozenset(
+    {"inf", "nan", "and", "or", "unless", "atan2", "on", "ignoring", "group_left", "group_right", "bool", "without"}
+    | {"anchored", "smoothed"}
+)
+
+
+def labels_of(expr: Expr) -> Iterator[str]:
+    """Yield every label name that an expression uses, and every text that may be one."""
+    match expr:
+        case VectorSelector(selector=selector) | MatrixSelector(selector=selector):
+            # An equality on the name that is no word stands in the braces, where it is a value like any other.
+            yield from (matcher.label for matcher in selector.matchers)
+        case Aggregate(grouping=grouping):
+            yield from grouping.labels
+            if isinstance(expr.parameter, StringLiteral):
+                yield expr.parameter.value
+        case Binary(matching=matching):
+            yield from (*matching.labels, *matching.include)
+        case Call(arguments=arguments):
+            # A replacement or separator is taken for a label too; that costs a push-down at most.
+            yield from (argument.value for argument in arguments if isinstance(argument, StringLiteral))
+    for child in children(expr):
+        yield from labels_of(child)
