@@ -15,7 +15,8 @@ import pytest
 
 from federation_core.signals.metrics import functions
 from tests.oracle.answers import Engine
-from tests.oracle.planted_faults import FAULTS, Fault
+from tests.oracle.planted_faults import FAULTS
+from tests.oracle.planting import Fault
 from tests.oracle.random_net import Net
 from tests.support.prometheus_server import PrometheusClient
 from tests.support.sample_store import Series

@@ -17,10 +17,11 @@ from federation_core.labels import NAME
 from tests.oracle.answers import Engine
 from tests.oracle.random_net import Net
 from tests.support.prometheus_server import PrometheusClient
+from tests.support.random_queries.aggregations import AGGREGATIONS
 from tests.support.random_queries.lab_metrics import METRICS, PHASE_MS
-from tests.support.random_queries.operators import AGGREGATIONS, RANKS
+from tests.support.random_queries.mathematics import DATES, MATHEMATICS
+from tests.support.random_queries.operators import RANKS
 from tests.support.random_queries.range_functions import FUNCTIONS
-from tests.support.random_queries.vector_functions import DATES, MATHEMATICS
 from tests.support.sample_store import Series
 
 pytestmark = pytest.mark.heavy

@@ -80,7 +80,8 @@ def _selector(rng: random.Random, fit: Callable[[Facts], bool], window_s: Callab
     for _ in range(30):
         metric = _metric(rng)
         if fit(metric.facts):
-            name, first = metric.name, ()
+            name = metric.name
+            first: tuple[str, ...] = ()
             if metric is TWO_NAMES:
                 first = ('__name__=~"up|queue_depth"',)
             elif rng.random() < 0.05:

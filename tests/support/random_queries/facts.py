@@ -8,6 +8,7 @@ would matter. A mismatch is therefore never excused afterwards.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 #: Both engines compute the same 64 bits.
@@ -81,3 +82,16 @@ def worst(*all_facts: Facts) -> int:
 def grids_of(*all_facts: Facts) -> frozenset[tuple[int, int]]:
     """Return the subquery grids of all operands."""
     return frozenset().union(*(facts.grids for facts in all_facts))
+
+
+def admitted_by(known: Callable[[Facts], Facts]) -> Callable[[Facts], bool]:
+    """Return what tells whether a rule takes such an operand; `known` raises Inadmissible if not."""
+
+    def admitted(facts: Facts) -> bool:
+        try:
+            known(facts)
+        except Inadmissible:
+            return False
+        return True
+
+    return admitted

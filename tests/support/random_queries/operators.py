@@ -1,37 +1,18 @@
-"""Aggregations, binary operators and signs.
+"""Binary operators, signs and parentheses.
 
 Known differences of 2.42 from 3, kept out here:
-* `sum` and `avg` are not compensated in 2.42: only over terms that cannot cancel, and rough afterwards.
-* `stddev` and `stdvar` of a group whose first value is not finite: 0 in 2.42, NaN in 3; of large numbers close to each
-  other, such as times: 2.42 loses the digits that differ.
-* `count_values by (…)` forgets a label from the second step on in 2.42, unless the label it writes sorts last.
-* `atan2` keeps the metric name in 2.42: only over rows that have none.
-* A parameter that changes from step to step is looked at only once in 2.42 where the operand is the same at every step.
 * A filter between vectors drops values before it is looked at whether two rows have the same partner in 2.42, after
   that since 3.9: never where two may have.
-* topk of infinite k is an error in 2.42, nothing or an error in 3.
-* The sign of a zero that was added up differs: nothing is divided by what may be -0.
-* `fill`, `limitk`, `limit_ratio` do not exist in 2.42.
+* `fill` does not exist in 2.42.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tests.support.random_queries.facts import (
-    INTEGERS_END,
-    NOISY,
-    ROUGH,
-    SHARP,
-    SMALL,
-    Facts,
-    grids_of,
-    require,
-    require_sharp,
-    worst,
-)
+from tests.support.random_queries.arithmetic import ARITHMETIC, either
+from tests.support.random_queries.facts import Facts, grids_of, require, require_sharp
 from tests.support.random_queries.tree import AND, COMPARISON, OR, POWER, PRODUCT, SIGN, SUM, Dialect, Rule
 
 RANKS = {
@@ -44,136 +25,6 @@ RANKS = {
 }
 SET_OPERATORS = ("and", "or", "unless")
 COMPARISONS = ("==", "!=", ">", "<", ">=", "<=")
-#: No group has more rows.
-MOST_ROWS = 1400
-
-
-def _sum(facts: Facts) -> Facts:
-    require(facts.sign != 0 or facts.counts_exactly, "terms may cancel")
-    require(facts.noise < NOISY, "noise adds up")
-    exact = facts.counts_exactly
-    return replace(
-        facts,
-        whole=exact,
-        noise=SHARP if exact else ROUGH,
-        nonzero=facts.nonzero and facts.sign != 0,
-        negative_zero=facts.sign < 1 or facts.negative_zero,
-        bound=facts.bound * MOST_ROWS,
-        # A sum jumps when a row joins in, and may be small beside that.
-        climbs=False,
-    )
-
-
-def _avg(facts: Facts) -> Facts:
-    require(facts.sign != 0 or facts.bound < SMALL, "terms may cancel")
-    noise = ROUGH if facts.sign and facts.noise < NOISY else NOISY
-    return replace(facts, whole=False, noise=noise, nonzero=False, negative_zero=True, climbs=False)
-
-
-def _extreme(facts: Facts) -> Facts:
-    return replace(facts, negative_zero=facts.negative_zero or facts.sign < 1, climbs=False)
-
-
-def _count(facts: Facts) -> Facts:
-    return Facts(whole=True, sign=1, nonzero=True, bound=MOST_ROWS)
-
-
-def _deviation(facts: Facts) -> Facts:
-    require_sharp(facts)
-    require(facts.finite, "2.42 and 3 begin otherwise with what is not finite")
-    require(facts.wide or facts.bound < 1e4, "2.42 rounds the mean of large numbers, beside which they hardly differ")
-    return Facts(noise=ROUGH, sign=1, negative_zero=False, bound=facts.bound**2)
-
-
-def _quantile(facts: Facts) -> Facts:
-    require(facts.sign != 0 or facts.noise == SHARP, "neighbours may cancel")
-    noise = max(ROUGH, facts.noise)
-    return replace(facts, whole=False, noise=noise, nonzero=False, finite=False, negative_zero=True, climbs=False)
-
-
-def _choice(facts: Facts) -> Facts:
-    require_sharp(facts)
-    require(not facts.many_names, "what is left may become equal without its name")
-    return replace(facts, chosen=True)
-
-
-def _values(facts: Facts) -> Facts:
-    require_sharp(facts)
-    return _count(facts)
-
-
-AGGREGATIONS: dict[str, Callable[[Facts], Facts]] = {
-    "sum": _sum,
-    "avg": _avg,
-    "min": _extreme,
-    "max": _extreme,
-    "count": _count,
-    "group": _count,
-    "stddev": _deviation,
-    "stdvar": _deviation,
-    "quantile": _quantile,
-    "topk": _choice,
-    "bottomk": _choice,
-    "count_values": _values,
-}
-
-
-@dataclass(frozen=True)
-class Aggregation(Rule):
-    """An aggregation; `clause` is "by", "without" or nothing. `value_label` is the parameter of count_values."""
-
-    operator: str
-    clause: str = ""
-    labels: tuple[str, ...] = ()
-    clause_last: bool = False
-    value_label: str = ""
-    spelling: str = ""
-
-    def facts(self, operands: Sequence[Facts]) -> Facts:
-        *parameters, operand = operands
-        require_sharp(*parameters)
-        require(not operand.fixed or all(facts.fixed for facts in parameters), "2.42 looks at the parameter once")
-        if parameters and self.operator != "quantile":
-            require(not math.isinf(parameters[0].bound), "the parameter may be infinite")
-        keeps = operand.labels & set(self.labels) if self.clause != "without" else operand.labels - set(self.labels)
-        # Of equal values any may be chosen: only what looks at all values alike may be asked about them.
-        require(not operand.chosen or not keeps, "which rows there are depends on ties")
-        known = AGGREGATIONS[self.operator](operand)
-        if self.operator in ("topk", "bottomk"):
-            return replace(known, grids=grids_of(*operands), fixed=operand.fixed)
-        if self.value_label:
-            sorts_last = self.clause != "by" or all(label <= self.value_label for label in self.labels)
-            require(sorts_last, "2.42 forgets a label")
-            keeps = keeps | {self.value_label}
-        return replace(
-            known,
-            labels=keeps,
-            named=self.clause == "by" and "__name__" in self.labels and operand.named,
-            many_names=operand.many_names and "__name__" in self.labels,
-            chosen=False,
-            moved=False,
-            fixed=operand.fixed,
-            grids=grids_of(*operands),
-        )
-
-    def write(self, operands: Sequence[str], dialect: Dialect) -> str:
-        operator = self.spelling or self.operator
-        arguments = ", ".join((f'"{self.value_label}"', *operands) if self.value_label else operands)
-        if not self.clause:
-            return f"{operator}({arguments})"
-        clause = f"{self.clause} ({', '.join(self.labels)})"
-        return f"{operator}({arguments}) {clause}" if self.clause_last else f"{operator} {clause} ({arguments})"
-
-    def names(self) -> Iterator[str]:
-        yield self.operator
-        if self.clause:
-            yield self.clause
-
-    def simpler(self) -> Iterator[Rule]:
-        if self.clause:
-            yield replace(self, clause="", labels=())
-        for place in range(len(self.labels)):
-            yield replace(self, labels=self.labels[:place] + self.labels[place + 1 :])
 
 
 @dataclass(frozen=True)
@@ -260,7 +111,7 @@ class Binary(Rule):
 
     def _values(self, left: Facts, right: Facts) -> Facts:
         if self.operator in SET_OPERATORS:
-            return left if self.operator != "or" else _either(left, right)
+            return left if self.operator != "or" else either(left, right)
         if self.operator in COMPARISONS:
             require_sharp(left, right)
             if self.returns_bool or left.kind == right.kind == "scalar":
@@ -336,109 +187,3 @@ class Sign(Rule):
 
     def names(self) -> Iterator[str]:
         yield f"sign {self.sign}"
-
-
-def _either(left: Facts, right: Facts) -> Facts:
-    return Facts(
-        whole=left.whole and right.whole,
-        noise=worst(left, right),
-        sign=left.sign if left.sign == right.sign else 0,
-        finite=left.finite and right.finite,
-        nonzero=left.nonzero and right.nonzero,
-        negative_zero=left.negative_zero or right.negative_zero,
-        bound=max(left.bound, right.bound),
-        climbs=left.climbs and right.climbs,
-    )
-
-
-def _added(left: Facts, right: Facts) -> Facts:
-    return _combined(left, right, right.sign)
-
-
-def _subtracted(left: Facts, right: Facts) -> Facts:
-    return _combined(left, right, -right.sign)
-
-
-def _combined(left: Facts, right: Facts, right_sign: int) -> Facts:
-    bound, noise = left.bound + right.bound, worst(left, right)
-    cancels = left.sign == 0 or left.sign != right_sign
-    if noise > SHARP and cancels:
-        require(bound < SMALL, "equal values may cancel")
-        noise = NOISY
-    if noise == NOISY:
-        require(bound < SMALL, "an absolute error among large values")
-    return Facts(
-        whole=left.whole and right.whole and bound < INTEGERS_END,
-        noise=noise,
-        sign=0 if cancels else left.sign,
-        finite=left.finite and right.finite,
-        nonzero=not cancels and (left.nonzero or right.nonzero),
-        negative_zero=left.negative_zero or right.negative_zero,
-        bound=bound,
-    )
-
-
-def _multiplied(left: Facts, right: Facts) -> Facts:
-    noise = worst(left, right)
-    for one, other in ((left, right), (right, left)):
-        require(one.noise < NOISY or (other.noise == SHARP and other.bound <= 2), "an absolute error is multiplied")
-    sign, bound = left.sign * right.sign, left.bound * right.bound
-    return Facts(
-        whole=left.whole and right.whole and bound < INTEGERS_END,
-        noise=noise,
-        sign=sign,
-        finite=left.finite and right.finite and bound < 1e300,
-        nonzero=left.nonzero and right.nonzero and noise == SHARP and bound > 0,
-        negative_zero=sign < 1 or left.negative_zero or right.negative_zero,
-        bound=bound,
-    )
-
-
-def _divided(left: Facts, right: Facts) -> Facts:
-    require(worst(left, right) < NOISY, "an absolute error is multiplied")
-    require(not right.negative_zero or right.nonzero, "divided by a zero of either sign")
-    sign = left.sign * right.sign
-    return Facts(
-        noise=worst(left, right),
-        sign=sign,
-        finite=left.finite and right.nonzero and right.bound < 1e5,
-        negative_zero=sign < 1 or left.negative_zero or right.negative_zero,
-    )
-
-
-def _remainder(left: Facts, right: Facts) -> Facts:
-    require_sharp(left, right)
-    return Facts(
-        whole=left.whole and right.whole,
-        sign=left.sign,
-        finite=left.finite and right.nonzero and right.finite,
-        negative_zero=left.sign < 1 or left.negative_zero,
-        bound=min(left.bound, right.bound) if right.finite else left.bound,
-    )
-
-
-def _power(left: Facts, right: Facts) -> Facts:
-    require(worst(left, right) < NOISY, "an absolute error is multiplied")
-    require(right.bound <= 100, "the error grows with the exponent")
-    require(not left.negative_zero, "0 ^ -1 of a zero of either sign")
-    # A power of a negative number exists for whole exponents alone.
-    require(right.noise == SHARP or left.sign > 0, "an exponent that is nearly whole")
-    return Facts(noise=ROUGH, sign=1 if left.sign > 0 else 0, finite=False, negative_zero=left.sign < 1)
-
-
-def _atan2(left: Facts, right: Facts) -> Facts:
-    require_sharp(left, right)
-    require(not left.named and not right.named, "2.42 keeps the name")
-    require(not left.negative_zero and not right.negative_zero, "the angle to a zero of either sign")
-    return Facts(noise=NOISY, finite=left.finite and right.finite, bound=4.0)
-
-
-ARITHMETIC: dict[str, Callable[[Facts, Facts], Facts]] = {
-    "+": _added,
-    "-": _subtracted,
-    "*": _multiplied,
-    "/": _divided,
-    "%": _remainder,
-    "^": _power,
-    "atan2": _atan2,
-}
