@@ -44,9 +44,11 @@ from tests.oracle.fault_changes import (
     without_subquery_offset,
 )
 from tests.oracle.planting import Fault, change_answer, change_arguments, change_record, exchange, with_values, wrap
+from tests.support.random_queries.operators import COMPARISONS
 
 # The package has a function of this name.
 run: Any = importlib.import_module("federation_core.signals.metrics.run")
+ENDS = ("@ start()", "@ end()", "@ start() of a subquery", "@ end() of a subquery")
 
 _MONTHS = change_answer("month", lambda frame, _: with_values(frame, lambda values: values - 1))
 _SUNDAY = change_answer(
@@ -107,7 +109,7 @@ FAULTS = (
     ),
     Fault("aggregate", "the deviation is a sample's", ("stddev",), wrap(evaluate, "aggregate", aggregate_sample)),
     Fault("aggregate", "absent rows are counted", ("avg",), wrap(evaluate, "aggregate", average_of_all_rows)),
-    Fault("aggregate", "by is without", ("by", "sum"), wrap(evaluate, "aggregate", groups_exchanged)),
+    Fault("aggregate", "by is without", ("by", "without", "sum"), wrap(evaluate, "aggregate", groups_exchanged)),
     Fault("aggregate", "the choice ignores groups", ("topk",), wrap(evaluate, "aggregate", choice_of_everything)),
     Fault("aggregate", "values have a point", ("count_values",), wrap(evaluate, "aggregate", values_with_a_point)),
     Fault(
@@ -116,7 +118,7 @@ FAULTS = (
         ("group_left with labels", "group_right with labels", "*", "+"),
         wrap(binary, "join", without_included),
     ),
-    Fault("binary", "a filter keeps the right side", (">", "<", "!="), wrap(joins, "operate", filtered_by_right)),
+    Fault("binary", "a filter keeps the right side", COMPARISONS, wrap(joins, "operate", filtered_by_right)),
     Fault(
         "binary",
         "the remainder has the divisor's sign",
@@ -126,7 +128,9 @@ FAULTS = (
     Fault("binary", "bool keeps the name", ("bool", ">="), wrap(joins, "_drops_name", keeps_name)),
     Fault("binary", "or ignores on", ("or",), wrap(binary, "combine_sets", or_of_all_labels)),
     Fault("binary", "unless is and", ("unless",), wrap(binary, "combine_sets", unless_is_and)),
-    Fault("windows", "a window begins late", ("count_over_time",), wrap(run, "windows_of", late_window)),
+    Fault(
+        "windows", "a window begins late", ("matrix selector", "count_over_time"), wrap(run, "windows_of", late_window)
+    ),
     Fault(
         "windows",
         "the lookback is ten minutes",
@@ -152,6 +156,11 @@ FAULTS = (
         ("subquery", "offset of a subquery", "max_over_time"),
         wrap(answers, "resolve", without_subquery_offset),
     ),
-    Fault("moments", "start() is end()", ("@ start()", "@ end()"), wrap(answers, "resolve", ends_exchanged)),
-    Fault("moments", "@ is overlooked", ("@ number", "@ end()"), wrap(answers, "resolve", without_moments)),
+    Fault("moments", "start() is end()", ENDS, wrap(answers, "resolve", ends_exchanged)),
+    Fault(
+        "moments",
+        "@ is overlooked",
+        ("@ number", "@ number of a subquery", *ENDS),
+        wrap(answers, "resolve", without_moments),
+    ),
 )
