@@ -99,7 +99,7 @@ def _many_to_one(g: Generator, name: str, depth: int) -> Tree:
     if rng.random() < (0.9 if "group_left with labels" in g.favoured else 0.4):
         # A label of the other side that is not matched by: given with the group, or taken away.
         one = make(Relabelling("label_replace", "zone", ('"zone"', '"z$1"', '"service"', '"(.).*"')), one)
-        include = rng.choice([names for names in INCLUDED if not shared & set(names)])
+        include = rng.choice([names for names in INCLUDED if not shared & set(names)] or [()])
     listed = tuple(sorted(shared))
     group = rng.choice(("group_left", "group_right"))
     rule = Binary(name, name in COMPARISONS and rng.random() < 0.4, "on", listed, group, include)
