@@ -6,13 +6,16 @@ opens a file; who connects reads it, again for every request, so that a rotated 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePath
-from urllib.parse import urlsplit
 
 from federation_core.yaml_nodes import Node
 
 _FILES = ("caFile", "certFile", "keyFile", "bearerTokenFile", "passwordFile")
+
+_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(/[^?#\s]*)?")
+_CREDENTIALS = re.compile(r"[a-z]+://[^/]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +65,8 @@ def require_url(node: Node) -> None:
     Raises InvalidConfig: with file and line.
     """
     text = node.text()
-    try:
-        url = urlsplit(text)
-        fits = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    except ValueError:
-        fits = False
-    if not fits:
-        node.fail(f"{text!r} is not a URL; it starts with http:// or https:// and names a host")
-    if "@" in url.netloc:
+    if _CREDENTIALS.match(text):
         node.fail("a URL holds no credentials; name the files that do under `access`")
-    if url.query or url.fragment:
-        node.fail("the URL of a backend ends with its path; it has no `?` and no `#`")
+    found = _URL.fullmatch(text)
+    if found is None or int(found["port"] or 1) not in range(1, 65_536):
+        node.fail(f"{text!r} is not a URL; it is http:// or https://, a host, a port or none, and a path or none")

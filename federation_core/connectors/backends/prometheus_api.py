@@ -1,0 +1,165 @@
+"""Prometheus' HTTP API as a client sees it: requests out, the envelope read, refusals told apart.
+
+Rule: what the engine says of the query (an execution error) is the query's error; limits, missing rights and a backend
+that is not ready are the cluster's. Instants keep their milliseconds, and the backend is told how long anybody waits.
+Source: Prometheus documentation, "HTTP API".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from federation_core.connectors.http import Answer, Fields, HttpClient
+from federation_core.errors import (
+    FederationError,
+    Malformed,
+    QueryExecutionError,
+    QueryTooLarge,
+    Rejected,
+    TimedOut,
+    Unreachable,
+)
+from federation_core.query import Deadline, TimeRange
+from federation_core.signals.metrics.windows import LOOKBACK_MS
+
+#: An execution error that is a limit of the backend's own, by its words: of Prometheus, Mimir and Thanos.
+_LIMITED = re.compile(r"too many samples|err-mimir-|exceed(s|ed)\b|limit\b", re.IGNORECASE)
+#: Thanos and VictoriaMetrics leave out what does not answer unless they are told not to; others do not know the words.
+NOTHING_LESS: Final[Fields] = (("partial_response", "0"), ("deny_partial_response", "1"))
+#: The longest that a backend is told it may take; a number of any size is not understood everywhere.
+_LONGEST_MS: Final = 3_600_000
+#: Metadata is small: an answer above this is none that anybody can use.
+_METADATA_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The `data` of an answer, and what the backend had to say with it."""
+
+    data: Any
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusApi:
+    """The API of one backend; safe to use from several threads."""
+
+    http: HttpClient
+
+    def query(self, text: str, asked: TimeRange, deadline: Deadline, watch: Callable[[bytes], None]) -> Reply:
+        """Evaluate an expression at an instant, or on the steps of a range.
+
+        Raises QueryExecutionError, QueryTooLarge (by `watch`), QueryCanceled, ClusterError; Malformed also where the
+        backend cannot read the query.
+        """
+        fields: list[tuple[str, str]] = [("query", text), ("lookback_delta", seconds(LOOKBACK_MS)), *NOTHING_LESS]
+        if deadline.clock is not None:
+            left_ms = deadline.at_ms - deadline.clock()
+            fields.append(("timeout", seconds(min(max(left_ms, 1), _LONGEST_MS))))
+        if asked.step_ms:
+            times = (("start", asked.start_ms), ("end", asked.end_ms), ("step", asked.step_ms))
+            fields += [(name, seconds(ms)) for name, ms in times]
+            path = "/api/v1/query_range"
+        else:
+            fields.append(("time", seconds(asked.end_ms)))
+            path = "/api/v1/query"
+        return self._reply(self.http.ask("POST", path, tuple(fields), deadline, watch=watch))
+
+    def get(self, path: str, fields: Sequence[tuple[str, str]], deadline: Deadline) -> Reply:
+        """Return what a path of the API answers to a GET.
+
+        Raises ClusterError, QueryCanceled.
+        """
+        asked = (*fields, *NOTHING_LESS)
+        return self._reply(self.http.ask("GET", f"/api/v1/{path}", asked, deadline, max_bytes=_METADATA_BYTES))
+
+    def _reply(self, answer: Answer) -> Reply:
+        envelope = _envelope(answer.body)
+        if answer.status != 200 or envelope.get("status") != "success":
+            raise self._refusal(answer, envelope)
+        said = [*(envelope.get("warnings") or ()), *(envelope.get("infos") or ())]
+        return Reply(envelope.get("data"), tuple(self._named(str(text)) for text in said))
+
+    def _named(self, text: str) -> str:
+        # The engine's annotations are about the query; anything else is about this cluster's answer.
+        return text if text.startswith("PromQL ") else f"cluster {self.http.cluster}: {text}"
+
+    def _refusal(self, answer: Answer, envelope: Mapping[str, Any]) -> FederationError:
+        cluster, status = self.http.cluster, answer.status
+        kind, words = str(envelope.get("errorType", "")), str(envelope.get("error", ""))[:500]
+        said = f": {words}" if words else ""
+        if kind == "timeout" or status == 504:
+            return TimedOut(f"the backend gave up in its own time{said}", cluster=cluster)
+        if status in (401, 403):
+            return Rejected(f"the backend refuses our credentials ({status})", cluster=cluster)
+        if status == 429:
+            return Rejected(f"the backend takes no more requests now{said}", cluster=cluster, **_retry_after(answer))
+        if status == 422:
+            if kind != "execution" or _LIMITED.search(words):
+                return Rejected(f"the backend refuses the query{said}", cluster=cluster)
+            return QueryExecutionError(words, cluster=cluster)
+        if status == 413:
+            return Rejected(f"the query is too large for the backend{said}", cluster=cluster)
+        if status >= 500:
+            return Unreachable(f"the backend answers {status}{said}", cluster=cluster)
+        if status == 200:
+            return Malformed("the answer is not one of Prometheus' API", cluster=cluster)
+        return Malformed(f"the backend answers {status}{said or ', which is none of Prometheus’ API'}", cluster=cluster)
+
+
+def _envelope(body: bytes) -> Mapping[str, Any]:
+    try:
+        read = orjson.loads(body)
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def _retry_after(answer: Answer) -> dict[str, float]:
+    text = answer.headers.get("retry-after", "")
+    return {"retry_after_s": float(text)} if text.isdecimal() and len(text) < 7 else {}
+
+
+def seconds(time_ms: int) -> str:
+    """Print a time or a duration in ms as seconds, exactly.
+
+    >>> seconds(1790006400125), seconds(-5), seconds(60000)
+    ('1790006400.125', '-0.005', '60.000')
+    """
+    whole, rest = divmod(abs(time_ms), 1000)
+    return f"{'-' if time_ms < 0 else ''}{whole}.{rest:03d}"
+
+
+class SampleCap:
+    """Counts the samples of an answer while it comes, and ends it above the limit.
+
+    A sample is `[time,"value"]`. Within a string a quote before a bracket is escaped, so that what is counted is
+    samples; the few other lists of strings in an envelope do not matter.
+    """
+
+    def __init__(self, cluster: str, limit: str, allowed: int) -> None:
+        self._cluster, self._limit, self._allowed = cluster, limit, allowed
+        self._seen, self._tail = 0, b""
+
+    def __call__(self, chunk: bytes) -> None:
+        """Count one chunk.
+
+        Raises QueryTooLarge.
+        """
+        text = self._tail + chunk
+        self._seen += text.count(b'"]') - text.count(b'\\"]')
+        # The beginning of what may stand across two chunks is looked at again; it is too short to count by itself.
+        begun = (tail for tail in (b'\\"', b'"', b"\\") if text.endswith(tail))
+        self._tail = next(begun, b"")
+        if self._seen > self._allowed:
+            raise QueryTooLarge(
+                f"the query needs more than {self._allowed} values of cluster {self._cluster}",
+                limit=self._limit,
+                asked=self._seen,
+                allowed=self._allowed,
+            )
