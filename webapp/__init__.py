@@ -39,7 +39,7 @@ def create_app(
     from federation_core.connectors.files import load
     from federation_core.connectors.stores.shared_clock import SharedClock
     from federation_core.structured_logging import configure
-    from webapp import ask, auth, errors
+    from webapp import ask, auth, errors, facades
     from webapp.openapi import register
     from webapp.request_log import RequestLog
     from workers.dispatch import Dispatch
@@ -51,10 +51,11 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     auth.install(app, settings)
-    errors.install(app)
+    errors.install(app, facades.SHAPES)
     with app.app_context():
         ask.install(ask.Pipeline(settings, dispatch or Dispatch(settings, clock), clock))
     register(app)
+    facades.register(app)
     app.after_request(_harden)
     app.wsgi_app = RequestLog(app.wsgi_app)  # type: ignore[method-assign]
     return app

@@ -1,8 +1,10 @@
-"""The one table from error class to HTTP answer, and every error answer as `application/problem+json`.
+"""The one table from error class to HTTP answer, and error answers as `application/problem+json`.
 
 Rule: an error's class decides its status, here and nowhere else; its facts become members, in lowerCamelCase. A
-bug shows an id that is in the log beside its traceback, and nothing of the inside.
-Source: RFC 9457, Problem Details for HTTP APIs; RFC 9110 for `Retry-After`, `Allow` and `WWW-Authenticate`.
+bug shows an id that is in the log beside its traceback, and nothing of the inside. Below the path of a façade an error
+has the shape of the system that is stood in for, unless the client accepts problems by name.
+Source: RFC 9457, Problem Details for HTTP APIs; RFC 9110 for `Retry-After`, `Allow` and `WWW-Authenticate`;
+Prometheus documentation, "HTTP API / Format overview", for the types of its errors.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import logging
 import math
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +40,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How one class of errors is answered."""
+    """How one class of errors is answered; `error_type` is Prometheus' word for it."""
 
     status: int
     title: str
+    error_type: str
     #: The message is the operator's (an address, a file): it goes to the log and not to the caller.
     inside: bool = False
 
@@ -49,36 +52,38 @@ class Row:
 #: One row per class of `federation_core.errors`; a test requires it. A `ClusterError` normally ends as a verdict
 #: inside an answer; its rows hold for the case that one is the whole outcome.
 TABLE: Mapping[type[FederationError], Row] = {
-    FederationError: Row(500, "The federation failed"),
-    errors.QuerySyntaxError: Row(400, "The query does not parse"),
-    errors.UnsupportedQuery: Row(422, "The query uses what is not supported"),
-    errors.QueryTooLarge: Row(422, "The query asks for too much"),
-    errors.QueryExecutionError: Row(422, "The query cannot be evaluated"),
-    errors.InvalidRequest: Row(400, "The request is wrong"),
-    errors.InvalidConfig: Row(500, "The configuration is wrong", inside=True),
-    errors.Unauthenticated: Row(401, "No valid token"),
-    errors.ScopeViolation: Row(403, "Outside the token's scope"),
-    errors.QuotaExceeded: Row(429, "Too many requests"),
-    errors.QueryNotFound: Row(404, "No such query"),
-    errors.TraceNotFound: Row(404, "No such trace"),
-    errors.IdempotencyConflict: Row(422, "The idempotency key was used for another request"),
-    errors.StillAccepting: Row(409, "The first request with this idempotency key is still being accepted"),
-    errors.QueryExpired: Row(410, "The result has expired"),
-    errors.QueryTimeout: Row(503, "No answer in time"),
-    errors.QueryCanceled: Row(499, "The query was cancelled"),
-    errors.CoverageTooLow: Row(503, "Too few clusters answered"),
-    errors.MergeConflict: Row(422, "Clusters disagree"),
-    errors.StoreUnavailable: Row(503, "The job store does not answer", inside=True),
-    errors.BrokerUnavailable: Row(503, "The task queue does not answer", inside=True),
-    errors.WireVersionMismatch: Row(503, "Two releases do not understand each other"),
-    errors.InternalError: Row(500, "Internal error"),
-    errors.ClusterError: Row(502, "A cluster failed"),
-    errors.Unreachable: Row(502, "A cluster cannot be reached"),
-    errors.TimedOut: Row(504, "A cluster did not answer in time"),
-    errors.Rejected: Row(502, "A cluster refused"),
-    errors.Malformed: Row(502, "A cluster's answer cannot be read"),
-    errors.TooLarge: Row(502, "A cluster's answer is too large"),
-    errors.Unserved: Row(503, "No worker serves a cluster"),
+    FederationError: Row(500, "The federation failed", "internal"),
+    errors.QuerySyntaxError: Row(400, "The query does not parse", "bad_data"),
+    errors.UnsupportedQuery: Row(422, "The query uses what is not supported", "execution"),
+    errors.QueryTooLarge: Row(422, "The query asks for too much", "execution"),
+    errors.QueryExecutionError: Row(422, "The query cannot be evaluated", "execution"),
+    errors.InvalidRequest: Row(400, "The request is wrong", "bad_data"),
+    errors.InvalidConfig: Row(500, "The configuration is wrong", "internal", inside=True),
+    errors.Unauthenticated: Row(401, "No valid token", "bad_data"),
+    errors.ScopeViolation: Row(403, "Outside the token's scope", "bad_data"),
+    errors.QuotaExceeded: Row(429, "Too many requests", "unavailable"),
+    errors.QueryNotFound: Row(404, "No such query", "not_found"),
+    errors.TraceNotFound: Row(404, "No such trace", "not_found"),
+    errors.IdempotencyConflict: Row(422, "The idempotency key was used for another request", "bad_data"),
+    errors.StillAccepting: Row(
+        409, "The first request with this idempotency key is still being accepted", "unavailable"
+    ),
+    errors.QueryExpired: Row(410, "The result has expired", "not_found"),
+    errors.QueryTimeout: Row(503, "No answer in time", "timeout"),
+    errors.QueryCanceled: Row(499, "The query was cancelled", "canceled"),
+    errors.CoverageTooLow: Row(503, "Too few clusters answered", "unavailable"),
+    errors.MergeConflict: Row(422, "Clusters disagree", "execution"),
+    errors.StoreUnavailable: Row(503, "The job store does not answer", "unavailable", inside=True),
+    errors.BrokerUnavailable: Row(503, "The task queue does not answer", "unavailable", inside=True),
+    errors.WireVersionMismatch: Row(503, "Two releases do not understand each other", "unavailable"),
+    errors.InternalError: Row(500, "Internal error", "internal"),
+    errors.ClusterError: Row(502, "A cluster failed", "unavailable"),
+    errors.Unreachable: Row(502, "A cluster cannot be reached", "unavailable"),
+    errors.TimedOut: Row(504, "A cluster did not answer in time", "timeout"),
+    errors.Rejected: Row(502, "A cluster refused", "unavailable"),
+    errors.Malformed: Row(502, "A cluster's answer cannot be read", "unavailable"),
+    errors.TooLarge: Row(502, "A cluster's answer is too large", "unavailable"),
+    errors.Unserved: Row(503, "No worker serves a cluster", "unavailable"),
 }
 
 
@@ -101,56 +106,103 @@ def slug(cls: type[FederationError]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
 
-def problem(error: FederationError, **members: Any) -> Response:
-    """Answer with an error of the federation; `members` are added as they are, such as `coverage`."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What may be told of an error: its row, the error itself (of a bug, one with an id) and the words."""
+
+    row: Row
+    error: FederationError
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the errors below a path look: the federation's own, and those of the framework."""
+
+    federation: Callable[[FederationError], Response]
+    http: Callable[[HTTPException], Response]
+
+
+def told(error: FederationError) -> Told:
+    """Say what a caller may know of an error; what is kept from it goes to the log."""
     row = TABLE[type(error)]
-    detail = error.message
     if row.inside:
         _log.warning("%s: %s", type(error).__name__, error.message)
-        detail = f"{row.title}; the log has more under this trace id"
-    elif row.status == 500:
-        error = _with_id(error)
+        return Told(row, error, f"{row.title}; the log has more under this trace id")
+    return Told(row, _with_id(error) if row.status == 500 else error, _shown(error.message))
+
+
+def problem(error: FederationError, **members: Any) -> Response:
+    """Answer with an error of the federation; `members` are added as they are, such as `coverage`."""
+    said = told(error)
     body = {
-        "type": TYPE_PREFIX + slug(type(error)),
-        "title": row.title,
-        "status": row.status,
-        "detail": _shown(detail),
-        **({} if row.inside else _facts(error)),
+        "type": TYPE_PREFIX + slug(type(said.error)),
+        "title": said.row.title,
+        "status": said.row.status,
+        "detail": said.detail,
+        **({} if said.row.inside else _facts(said.error)),
         **members,
     }
-    response = _respond(row.status, body)
-    if error.retryable and row.status in (409, 429, 503):
+    return advise(_respond(said.row.status, body), said.error, said.row.status)
+
+
+def advise(response: Response, error: FederationError, status: int) -> Response:
+    """Add the headers that say what to do about an error: try again, or bring a token."""
+    if error.retryable and status in (409, 429, 503):
         response.headers["Retry-After"] = str(math.ceil(error.details.get("retry_after_s") or RETRY_AFTER_S))
-    if row.status == 401:
+    if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="appsentry"'
     return response
 
 
-def install(app: Flask) -> None:
-    """Make every error of the application answer in the one shape."""
-    app.register_error_handler(FederationError, problem)
-    app.register_error_handler(HTTPException, _http_problem)
-    app.register_error_handler(Exception, _bug)
+def install(app: Flask, shapes: Mapping[str, Shape] | None = None) -> None:
+    """Make every error of the application answer as a problem, or below the path of a shape in that one."""
+    usual = Shape(problem, _http_problem)
+
+    def shape() -> Shape:
+        if MEDIA_TYPE in request.headers.get("Accept", ""):
+            return usual
+        return next((found for path, found in (shapes or {}).items() if request.path.startswith(path)), usual)
+
+    def federation(error: FederationError) -> Response:
+        return shape().federation(error)
+
+    def http(error: HTTPException) -> Any:
+        if (error.code or 500) < 400:
+            return error.get_response()
+        response = shape().http(error)
+        for name, value in error.get_headers(request.environ):
+            if name.lower() in ("allow", "retry-after", "www-authenticate"):
+                response.headers[name] = value
+        return response
+
+    def bug(error: Exception) -> Response:
+        internal = InternalError("a bug; the log has it under this id")
+        internal.__cause__ = error
+        return shape().federation(internal)
+
+    app.register_error_handler(FederationError, federation)
+    app.register_error_handler(HTTPException, http)
+    app.register_error_handler(Exception, bug)
 
 
-def _http_problem(error: HTTPException) -> Any:
+def _http_problem(error: HTTPException) -> Response:
     status = error.code or 500
-    if status < 400:
-        return error.get_response()
     body = {
         "type": "about:blank",
         "title": HTTP_STATUS_CODES.get(status, "Error"),
         "status": status,
-        "detail": _shown(_explained(error, status)),
+        "detail": explained(error),
     }
     if isinstance(error, InvalidFields):
         body |= {"type": TYPE_PREFIX + slug(InvalidRequest), "title": TABLE[InvalidRequest].title}
         body["errors"] = [{key: _shown(value) for key, value in e.items()} for e in error.field_errors]
-    response = _respond(status, body)
-    for name, value in error.get_headers(request.environ):
-        if name.lower() in ("allow", "retry-after", "www-authenticate"):
-            response.headers[name] = value
-    return response
+    return _respond(status, body)
+
+
+def explained(error: HTTPException) -> str:
+    """Say what the framework refuses, and what would be right."""
+    return str(_shown(_explained(error, error.code or 500)))
 
 
 def _explained(error: HTTPException, status: int) -> str:
@@ -162,12 +214,6 @@ def _explained(error: HTTPException, status: int) -> str:
     if status == 413:
         return f"the body is larger than {request.max_content_length} bytes"
     return error.description or ""
-
-
-def _bug(error: Exception) -> Response:
-    internal = InternalError("a bug; the log has it under this id")
-    internal.__cause__ = error
-    return problem(internal)
 
 
 def _with_id(error: FederationError) -> FederationError:

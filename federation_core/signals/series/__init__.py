@@ -13,7 +13,7 @@ from typing import Any
 from federation_core.errors import Malformed
 from federation_core.labels import CLUSTER, Labels, Selector
 from federation_core.query import Query
-from federation_core.signals import SignalKind
+from federation_core.signals import ROOM, Room, SignalKind
 from federation_core.signals.series import payload as found
 from federation_core.signals.series.distribute import LEAF_ID, split
 from federation_core.signals.series.expr import Discovery, Question, map_selectors, to_text
@@ -32,7 +32,11 @@ def reads_until(expr: Discovery, query: Query) -> int:
 
 
 def merge(
-    root: str, query: Query, parts: Mapping[str, Mapping[str, Any]], silent: Mapping[str, frozenset[str] | None]
+    root: str,
+    query: Query,
+    parts: Mapping[str, Mapping[str, Any]],
+    silent: Mapping[str, frozenset[str] | None],
+    room: Room = ROOM,
 ) -> tuple[Found, tuple[str, ...]]:
     """Unite the rows of the clusters that answered; the coverage ledger names those that did not.
 

@@ -86,8 +86,7 @@ class _Asked:
         fetched = self._connector.fetch(leaf, self._shard.scope, self._deadline)
         found, kind = fetched.payload, ROW_TYPES[expr.question]
         if not isinstance(found, Found) or not all(isinstance(row, kind) for row in found.rows):
-            got = found.question.value if isinstance(found, Found) else type(found).__name__
-            raise Malformed(f"the connector answered {expr.question.value} with {got}", cluster=self._cluster)
+            raise Malformed(f"the connector's answer is no list of {expr.question.value}", cluster=self._cluster)
         return fetched
 
 

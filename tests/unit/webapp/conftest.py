@@ -13,7 +13,8 @@ from flask.testing import FlaskClient
 from federation_core.config import Auth, Backend, Cluster, Settings
 from federation_core.signals.traces.payload import Span
 from tests.support.log_stores import LogStore, entry
-from tests.support.sample_store import MemoryConnector, every, series
+from tests.support.sample_store import MemoryConnector, every, labels, series
+from tests.support.series_store import SeriesStore
 from tests.unit.webapp.in_process import Clock, InProcess, SpanStore
 from webapp import ask, create_app
 
@@ -42,6 +43,7 @@ def _stores(name: str, offset_ms: int) -> dict[tuple[str, str], object]:
     span = Span(TRACE_ID, f"{offset_ms:016x}", "", f"GET /{name}", "cart", (NOW_MS - offset_ms) * 10**6, 10**6)
     return {
         (name, "metrics"): MemoryConnector([series(shop, points), series(bank, points)]),
+        (name, "series"): SeriesStore([labels(shop), labels(bank)], {"http_requests_total": "counter"}),
         (name, "logs"): LogStore.of(
             [
                 entry(NOW_MS - offset_ms, f"timeout in {name}", namespace="shop", service="cart"),

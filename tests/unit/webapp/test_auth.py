@@ -282,6 +282,10 @@ def test_every_route_is_closed_unless_marked_public(tokens: FlaskClient) -> None
         "/health",
         "/pages/<name>",
         "/ready",
+        "/prometheus/-/healthy",
+        "/prometheus/-/ready",
+        "/strict/prometheus/-/healthy",
+        "/strict/prometheus/-/ready",
     }
 
 
