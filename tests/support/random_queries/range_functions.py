@@ -5,7 +5,8 @@ Known differences of 2.42 from 3, kept out here:
   counters that begin high (`climbs`), where that way is long in both.
 * The same extrapolation is computed in another order of operations: the results are `ROUGH`.
 * Compensated sums handle ±Inf otherwise: regressions, deviations and smoothing only over finite values.
-* `predict_linear(x[5m] @ t, s)` is evaluated at t at the first step alone in 2.42: never with an `@`.
+* The window of an `@` moves along from the second step on in 2.42 where the rest of the call does: below
+  `predict_linear`, whose answer depends on the step, and beside a scalar that has no `@`.
 * `mad_over_time`, `first_over_time`, `ts_of_*` do not exist in 2.42.
 """
 
@@ -142,9 +143,10 @@ class RangeFunction(Rule):
         scalars = [*operands[:before], *operands[before + 1 :]]
         # A parameter that is a last digit beside a limit (0 or 1) would decide whether there is an answer.
         require_sharp(*scalars)
+        pinned = self.function != "predict_linear" and all(facts.fixed for facts in scalars)
+        require(not matrix.fixed or pinned, "2.42 moves the window of an @ along from the second step on")
         known = FUNCTIONS[self.function](matrix)
         if self.function == "predict_linear":
-            require(not matrix.fixed, "2.42 moves the window of an @ along from the second step on")
             require(scalars[0].finite and scalars[0].bound < 1e5, "the prediction would be rounding")
         keeps_name = self.function == "last_over_time"
         return replace(
@@ -152,7 +154,7 @@ class RangeFunction(Rule):
             kind="vector",
             labels=frozenset() if self.function == "absent_over_time" else matrix.labels,
             named=keeps_name and matrix.named,
-            fixed=self.function != "predict_linear" and all(facts.fixed for facts in operands),
+            fixed=pinned and matrix.fixed,
             grids=grids_of(*operands),
         )
 
