@@ -28,7 +28,7 @@ from federation_core.errors import (
 from federation_core.outcome import ClusterVerdict, Coverage, Partial, Result, Stats, Verdict, fails_query
 from federation_core.plan import Leaf, Plan, Shard
 from federation_core.query import Deadline, Query, cluster_deadline_ms
-from federation_core.signals import SignalKind, kind_named
+from federation_core.signals import ROOM, Room, SignalKind, kind_named
 from federation_core.tenancy import Scope
 from federation_core.topology.presence import why_absent
 from federation_core.topology.routing import route, without_worker
@@ -145,8 +145,15 @@ def _run_shard(shard: Shard, connector: Connector, deadline: Deadline) -> Partia
     )
 
 
-def combine(plan: Plan, partials: Mapping[str, Partial], served: Collection[str]) -> Result:
-    """Put the partials that are there together and say what the answer rests on. Never raises.
+def combine(
+    plan: Plan,
+    partials: Mapping[str, Partial],
+    served: Collection[str],
+    check: Callable[[], None] = ROOM.check,
+) -> Result:
+    """Put the partials that are there together and say what the answer rests on.
+
+    Raises only what `check` raises that is no FederationError; long work calls it from time to time.
 
     A cluster of the plan without a partial has timed out, or has lost its worker if it is not in `served`. A part that
     is not what was asked for, or does not fit the others, costs its cluster's share and nothing else.
@@ -154,11 +161,11 @@ def combine(plan: Plan, partials: Mapping[str, Partial], served: Collection[str]
     heard = {s.cluster_name: _whole(s, partials[s.cluster_name]) for s in plan.shards if s.cluster_name in partials}
     coverage = coverage_of(plan, heard, served)
     try:
-        payload, warnings = _merge(plan, heard, coverage)
+        payload, warnings = _merge(plan, heard, coverage, check)
     except FederationError as exc:
         at_fault = exc.cluster if isinstance(exc, ClusterError) else None
         if at_fault in heard and heard[at_fault].payloads is not None:
-            return combine(plan, heard | {at_fault: Partial(plan.query_id, at_fault, error=exc)}, served)
+            return combine(plan, heard | {at_fault: Partial(plan.query_id, at_fault, error=exc)}, served, check)
         return Result(plan.query_id, "failed", coverage, error=exc, warnings=coverage.warnings())
     return Result(
         query_id=plan.query_id,
@@ -199,7 +206,9 @@ def _silent(plan: Plan, cluster: str, served: Collection[str]) -> ClusterVerdict
     return ClusterVerdict(cluster, Verdict.NO_WORKER, reason, TimedOut(reason, cluster=cluster), waited_ms)
 
 
-def _merge(plan: Plan, partials: Mapping[str, Partial], coverage: Coverage) -> tuple[object, tuple[str, ...]]:
+def _merge(
+    plan: Plan, partials: Mapping[str, Partial], coverage: Coverage, check: Callable[[], None]
+) -> tuple[object, tuple[str, ...]]:
     for name in sorted(partials):
         error = partials[name].error
         if error is not None and fails_query(error):
@@ -209,7 +218,9 @@ def _merge(plan: Plan, partials: Mapping[str, Partial], coverage: Coverage) -> t
     asked = {shard.cluster_name: frozenset(leaf.id for leaf in shard.leaves) for shard in plan.shards}
     silent = {row.cluster: asked.get(row.cluster) for row in coverage.missing}
     kind = kind_named(plan.query.signal)
-    payload, warnings = kind.merge(plan.root, plan.query, parts, silent)
+    # The clusters' scopes are cut from one and have its limits; without a shard there is next to nothing to do.
+    room = Room(plan.shards[0].scope.limits, check) if plan.shards else Room(check=check)
+    payload, warnings = kind.merge(plan.root, plan.query, parts, silent, room)
     said = [warning for name in sorted(partials) for warning in partials[name].warnings]
     # Where nothing is shown, the count of what is hidden would tell that there is something.
     if kind.size(payload)[1]:

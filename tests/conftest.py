@@ -10,7 +10,12 @@ import shutil
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes is the machine's matter: timings belong in benchmarks.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # A shell that starts us in the background has SIGINT ignored, nohup SIGHUP, and every process we start would inherit
 # that; the tests of these signals need them as a terminal gives them.

@@ -22,6 +22,7 @@ from federation_core.errors import (
     Malformed,
     QueryCanceled,
     QueryExpired,
+    QueryTimeout,
     QueryTooLarge,
     TooLarge,
 )
@@ -133,6 +134,12 @@ def _stored(jobs: Jobs, tenant_id: str, query_id: str, stored: bytes | None) -> 
 
 def _combine(jobs: Jobs, plan: Plan, served: Served, clock: Callable[[], int]) -> Result:
     started_ms = clock()
+
+    def in_time() -> None:
+        if clock() - started_ms > CLAIM_MS:
+            # From now on another one may settle, and would take as long.
+            raise QueryTimeout(f"putting the clusters' answers together took more than {CLAIM_MS // 1000} s")
+
     kind = kind_named(plan.query.signal)
     names = [shard.cluster_name for shard in plan.shards]
     parts = jobs.parts.read(plan.query.tenant_id, plan.query_id, names)
@@ -140,7 +147,7 @@ def _combine(jobs: Jobs, plan: Plan, served: Served, clock: Callable[[], int]) -
     # Only a silent cluster needs to be told apart: slow, or without a worker.
     living: Collection[str] = served() if len(partials) < len(names) else names
     try:
-        result = federate.combine(plan, partials, living)
+        result = federate.combine(plan, partials, living, in_time)
     except Exception as exc:
         # A bug in merging must end the job too: a job without a result would be waited for and settled again.
         _log.exception("combining failed")

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 from federation_core.connectors import Connector, Fetched
 from federation_core.errors import InvalidRequest
 from federation_core.labels import Selector
 from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, Query
-from federation_core.tenancy import Scope
+from federation_core.tenancy import Limits, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,37 @@ class Split:
     notes: tuple[str, ...] = ()
 
 
+def _go_on() -> None:
+    """Somebody waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What putting parts together may take: the scope's limits, and `check`, which raises once nobody waits."""
+
+    limits: Limits = field(default_factory=Limits)
+    check: Callable[[], None] = _go_on
+
+
+#: The room of a scope without limits of its own, for as long as it takes.
+ROOM = Room()
+
+
+class Merge(Protocol):
+    """Puts the parts of a query together; see `SignalKind`."""
+
+    def __call__(
+        self,
+        root: str,
+        query: Query,
+        parts: Mapping[str, Mapping[str, Any]],
+        silent: Mapping[str, frozenset[str] | None],
+        room: Room = ...,
+    ) -> tuple[Any, tuple[str, ...]]:
+        """Return the payload and what must be said with it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SignalKind:
     """One signal's functions. `Expr` and `Payload` below are the signal's own immutable types.
@@ -46,7 +77,7 @@ class SignalKind:
     reads_until(Expr, Query) → the newest moment it reads, in ms; None where time decides nothing.
     split(Expr, Query, clusters) → Split, for the given cluster names (sorted).
     run(Connector, Shard, Deadline) → leaf id → Fetched(payload, …). Raises FederationError.
-    merge(root, Query, parts, silent) → (Payload, warnings): `parts` is cluster → leaf id → payload of the
+    merge(root, Query, parts, silent, room) → (Payload, warnings): `parts` is cluster → leaf id → payload of the
         clusters that answered, `silent` cluster → leaf ids of those that did not; None where it would have been asked
         and could not be.
     redact(payload, Scope, cluster) → (payload, hidden): drops what the scope does not show, counts it.
@@ -61,9 +92,7 @@ class SignalKind:
     reads_until: Callable[[Any, Query], int | None]
     split: Callable[[Any, Query, Sequence[str]], Split]
     run: Callable[[Connector, Shard, Deadline], Mapping[str, Fetched]]
-    merge: Callable[
-        [str, Query, Mapping[str, Mapping[str, Any]], Mapping[str, frozenset[str] | None]], tuple[Any, tuple[str, ...]]
-    ]
+    merge: Merge
     redact: Callable[[Any, Scope, str], tuple[Any, int]]
     size: Callable[[Any], tuple[int, int]]
     encode: Callable[[Any], bytes]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from federation_core.errors import Malformed
 from federation_core.labels import Selector
 from federation_core.plan import Shard
 from federation_core.query import Deadline, Query
-from federation_core.signals import SignalKind, Split
+from federation_core.signals import ROOM, Room, SignalKind, Split
 from federation_core.signals.logs import distribute
 from federation_core.signals.logs.expr import LogQuery, map_selectors, print_query
 from federation_core.signals.logs.language import parse
@@ -53,7 +53,11 @@ def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fet
 
 
 def merge(
-    root: str, query: Query, parts: Mapping[str, Mapping[str, Entries]], silent: Collection[str]
+    root: str,
+    query: Query,
+    parts: Mapping[str, Mapping[str, Entries]],
+    silent: Mapping[str, frozenset[str] | None],
+    room: Room = ROOM,
 ) -> tuple[Entries, tuple[str, ...]]:
     """Merge the entries of the clusters that answered; the coverage ledger names those that did not."""
     found = {cluster: leaves[distribute.LEAF_ID] for cluster, leaves in parts.items()}

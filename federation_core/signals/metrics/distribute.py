@@ -113,7 +113,8 @@ def ask_whether_present(expr: Expr, place: Place) -> Expr | None:
         return None
     operand = expr.arguments[0]
     ranged = isinstance(operand, MatrixSelector | Subquery)
-    present = Call("present_over_time", (operand,)) if ranged else operand
+    # It keeps the names: of several metrics, others would fail for what became equal without them.
+    present = Call("last_over_time", (operand,)) if ranged else operand
     if not is_local(present):
         return None
     leaf = place.ask(Aggregate("group", present), f"part of {to_text(expr)}")

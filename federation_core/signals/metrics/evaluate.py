@@ -166,16 +166,18 @@ def evaluate(
     max_values: int = Limits().max_values,
     check: Callable[[], None] = lambda: None,
     delayed_names: bool = False,
+    held: int = 0,
 ) -> tuple[Frame | Windows | str, tuple[str, ...]]:
     """Return the value of an expression on a grid, and its annotations: a frame, the windows of a range, a string.
 
-    Moments (`@ start()`) and the steps of subqueries must have been resolved. See `Session` for the options.
+    Moments (`@ start()`) and the steps of subqueries must have been resolved. See `Session` for the options; `held`
+    values are held already by what was evaluated before.
 
     Raises QueryExecutionError: Prometheus would refuse to evaluate it on this data. QueryTooLarge: there is no room.
     """
     if isinstance(expr, StringLiteral):
         return expr.value, ()
-    session = Session(source, max_values, check, delayed_names)
+    session = Session(source, max_values, check, delayed_names, held=held)
     evaluation = Evaluation(grid, session)
     # Overflow, 0/0 and comparisons with NaN have defined values in PromQL; they are no accidents to report.
     with np.errstate(all="ignore"):

@@ -14,6 +14,7 @@ import numpy as np
 
 from federation_core.errors import Malformed
 from federation_core.query import Query
+from federation_core.signals import ROOM, Room
 from federation_core.signals.metrics.cluster_label import attach
 from federation_core.signals.metrics.distribute import leaf_id_of
 from federation_core.signals.metrics.evaluate import evaluate
@@ -29,8 +30,10 @@ from federation_core.signals.metrics.frame import Frame, Grid, Payload, SampleCo
 from federation_core.signals.metrics.moments import moment_of, on_grids
 from federation_core.signals.metrics.parse import parse, parse_root
 from federation_core.signals.metrics.run import payload_of
+from federation_core.signals.metrics.session import require_room
 from federation_core.signals.metrics.undecided import NOTHING, Undecided
 from federation_core.signals.metrics.windows import Windows, windows_of
+from federation_core.tenancy import Limits
 
 P = TypeVar("P", Frame, SampleColumns)
 
@@ -46,6 +49,7 @@ class LeafSource:
 
     frames: Mapping[str, Frame]
     samples: Mapping[str, SampleColumns]
+    limits: Limits
 
     def vector(self, node: VectorSelector, grid: Grid) -> Frame:
         """Return the united frame of a leaf."""
@@ -60,12 +64,21 @@ class LeafSource:
         return replace(leaf, values=np.broadcast_to(grid.times_ms / 1000, leaf.values.shape))
 
     def windows(self, node: MatrixSelector, grid: Grid) -> Windows:
-        """Return the windows over the united samples of a leaf."""
-        return windows_of(self.samples[leaf_id_of(node)], grid, node.window_ms, node.offset_ms, moment_of(node))
+        """Return the windows over the united samples of a leaf.
+
+        Raises QueryTooLarge: a fine step over a long time makes many windows out of few samples.
+        """
+        columns = self.samples[leaf_id_of(node)]
+        require_room(columns.series_count * grid.steps, self.limits.max_values)
+        return windows_of(columns, grid, node.window_ms, node.offset_ms, moment_of(node))
 
 
 def merge(
-    root: str, query: Query, parts: Mapping[str, Mapping[str, Any]], silent: Mapping[str, frozenset[str] | None]
+    root: str,
+    query: Query,
+    parts: Mapping[str, Mapping[str, Any]],
+    silent: Mapping[str, frozenset[str] | None],
+    room: Room = ROOM,
 ) -> tuple[Payload, tuple[str, ...]]:
     """Answer a query from cluster → leaf id → payload.
 
@@ -75,13 +88,30 @@ def merge(
     Raises QueryExecutionError, QueryTooLarge, MergeConflict; Malformed: a part is not what its leaf asked for.
     """
     expr, grid = parse_root(root), Grid.of(query.time_range)
-    source = _united(expr, grid, parts)
-    undecided = Undecided(_silence(expr, silent), source.frames)
-    value, said = evaluate(undecided.without(expr), grid, source)
-    said = (*undecided.said, *said)
-    payload = payload_of(value.pruned() if isinstance(value, Frame) else value, grid)
+    source = _united(expr, grid, parts, room)
+    payload, said = _evaluated(expr, grid, source, room)
+    undecided = Undecided(_silence(expr, silent))
+    if (certain := undecided.without(expr)) != expr:
+        decided, said_then = _evaluated(certain, grid, source, room)
+        if not _same(payload, decided):
+            payload, said = decided, (*undecided.said, *said_then)
     ranked = grid.is_instant and _is_ranking(parse(query.text))
     return (payload if ranked else payload.sorted_by_labels()), said
+
+
+def _evaluated(expr: Expr, grid: Grid, source: LeafSource, room: Room) -> tuple[Payload, tuple[str, ...]]:
+    value, said = evaluate(expr, grid, source, max_values=room.limits.max_values, check=room.check)
+    return payload_of(value.pruned() if isinstance(value, Frame) else value, grid), said
+
+
+def _same(left: Payload, right: Payload) -> bool:
+    if not isinstance(left, Frame) or not isinstance(right, Frame):
+        return left == right
+    return (
+        left.labels == right.labels
+        and np.array_equal(left.present, right.present)
+        and np.array_equal(left.values[left.present], right.values[right.present], equal_nan=True)
+    )
 
 
 def _is_ranking(asked: Expr) -> bool:
@@ -94,7 +124,8 @@ def _is_ranking(asked: Expr) -> bool:
     return False
 
 
-def _united(expr: Expr, grid: Grid, parts: Mapping[str, Mapping[str, Any]]) -> LeafSource:
+def _united(expr: Expr, grid: Grid, parts: Mapping[str, Mapping[str, Any]], room: Room) -> LeafSource:
+    _require_room(parts, room.limits)
     frames: dict[str, Frame] = {}
     samples: dict[str, SampleColumns] = {}
     for node, seen in on_grids(expr, grid):
@@ -103,7 +134,13 @@ def _united(expr: Expr, grid: Grid, parts: Mapping[str, Mapping[str, Any]]) -> L
                 samples[leaf_id_of(node)] = unite_samples(_parts_of(leaf_id_of(node), parts, SampleColumns))
             case VectorSelector():
                 frames[leaf_id_of(node)] = unite_frames(_parts_of(leaf_id_of(node), parts, Frame), seen)
-    return LeafSource(frames, samples)
+    return LeafSource(frames, samples, room.limits)
+
+
+def _require_room(parts: Mapping[str, Mapping[str, Any]], limits: Limits) -> None:
+    """Raise QueryTooLarge if all clusters together have sent more than one evaluation may hold."""
+    frames = [part for sent in parts.values() for part in sent.values() if isinstance(part, Frame)]
+    require_room(sum(frame.values.size for frame in frames), limits.max_values)
 
 
 def _silence(expr: Expr, silent: Mapping[str, frozenset[str] | None]) -> dict[str, tuple[str, ...]]:

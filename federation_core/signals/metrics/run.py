@@ -147,13 +147,23 @@ class SampleStore:
         """Add the answer to one span."""
         self.fetched[span] = fetched
 
-    def answer(self, expr: Expr, grid: Grid, *, delayed_names: bool = False) -> tuple[Payload, tuple[str, ...]]:
+    def answer(
+        self, expr: Expr, grid: Grid, *, delayed_names: bool = False, held: int = 0
+    ) -> tuple[Payload, tuple[str, ...]]:
         """Return the value of a resolved expression over these samples, and its annotations.
+
+        `held` values of other answers are held meanwhile.
 
         Raises QueryExecutionError, QueryTooLarge.
         """
         value, said = evaluate(
-            expr, grid, self, max_values=self.limits.max_values, check=self.check, delayed_names=delayed_names
+            expr,
+            grid,
+            self,
+            max_values=self.limits.max_values,
+            check=self.check,
+            delayed_names=delayed_names,
+            held=held,
         )
         return payload_of(value, grid), said
 
@@ -162,11 +172,12 @@ class SampleStore:
 
         Raises QueryExecutionError, QueryTooLarge, what `check` raises.
         """
-        found = {}
+        found, held = {}, 0
         for leaf in shard.leaves:
             if leaf.id in trees:
                 self.check()
-                payload, warnings = self.answer(trees[leaf.id], Grid.of(leaf.time_range))
+                payload, warnings = self.answer(trees[leaf.id], Grid.of(leaf.time_range), held=held)
+                held += payload.values.size if isinstance(payload, Frame) else payload.sample_count
                 found[leaf.id] = self.said_with(trees[leaf.id], payload, warnings)
         return found
 

@@ -75,11 +75,15 @@ class Session:
 
     def require_room(self, values: int) -> None:
         """Raise QueryTooLarge if so many values more than are held now are too many."""
-        asked = self.held + values
-        if asked > self.max_values:
-            raise QueryTooLarge(
-                f"the query needs {asked} values (series × steps) at once, above {self.max_values}",
-                limit="max_values",
-                asked=asked,
-                allowed=self.max_values,
-            )
+        require_room(self.held + values, self.max_values)
+
+
+def require_room(asked: int, allowed: int) -> None:
+    """Raise QueryTooLarge if so many values at once are more than are allowed."""
+    if asked > allowed:
+        raise QueryTooLarge(
+            f"the query needs {asked} values (series × steps) at once, above {allowed}",
+            limit="max_values",
+            asked=asked,
+            allowed=allowed,
+        )

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from federation_core.labels import CLUSTER
 from federation_core.signals.metrics.distribute import leaf_id_of, leaf_reference
 from federation_core.signals.metrics.distributive import is_constant
 from federation_core.signals.metrics.expr import Binary, Call, Expr, VectorSelector, map_children, selectors
-from federation_core.signals.metrics.frame import Frame
 
 #: Stands in a root for a vector without series.
 NOTHING = leaf_reference("")
@@ -23,11 +23,11 @@ NOTHING = leaf_reference("")
 class Undecided:
     """Takes out of a root what is undecided, and collects why.
 
-    `silent`: leaf id → clusters that were to answer it and have not; `frames`: leaf id → what the others have sent.
+    `silent`: leaf id → clusters that were to answer it and have not. Where the answer is the same without them, it was
+    decided all the same.
     """
 
     silent: Mapping[str, tuple[str, ...]]
-    frames: Mapping[str, Frame]
     said: dict[str, None] = field(default_factory=dict)
 
     def without(self, expr: Expr) -> Expr:
@@ -35,8 +35,9 @@ class Undecided:
         match expr:
             case Call(function="absent" | "absent_over_time", arguments=(operand,)):
                 if not is_constant(operand) and (missing := self._missing(operand)):
-                    return self._absence(expr, operand, missing)
-            case Binary(operator="or", left=left, right=right) if is_constant(right):
+                    self._say(expr.function, "whether there is no series", missing)
+                    return NOTHING
+            case Binary(operator="or", left=left, right=right) if is_constant(right) and not _apart(expr):
                 if missing := self._missing(left):
                     self._say("the right side of or", "whether its left side has no series", missing)
                     return self.without(left)
@@ -47,14 +48,6 @@ class Undecided:
             case Binary(matching=matching) if (matching.fill_left, matching.fill_right) != (None, None):
                 return self._filled(expr)
         return map_children(expr, self.without)
-
-    def _absence(self, call: Call, operand: Expr, missing: tuple[str, ...]) -> Expr:
-        # Where some cluster has a series, there is nothing absent, whoever else is silent. What the root computes of
-        # leaves may come out otherwise with more of them.
-        frame = self.frames.get(leaf_id_of(operand)) if isinstance(operand, VectorSelector) else None
-        if frame is None or not frame.present.any(axis=0).all():
-            self._say(call.function, "whether there is no series", missing)
-        return NOTHING
 
     def _filled(self, node: Binary) -> Expr:
         matching, question = node.matching, "whether a series is missing on that side"
@@ -72,3 +65,8 @@ class Undecided:
 
     def _say(self, construct: str, question: str, missing: Iterable[str]) -> None:
         self.said[f"{construct} is undecided: {question} cannot be known without {', '.join(missing)}"] = None
+
+
+def _apart(node: Binary) -> bool:
+    """Tell whether no series of the left can be matched by one that belongs to no cluster: all of a leaf's do."""
+    return isinstance(node.left, VectorSelector) and node.matching.keeps(CLUSTER)

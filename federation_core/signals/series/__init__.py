@@ -46,6 +46,7 @@ def merge(
     rows: list[Row] = []
     more = False
     for cluster in sorted(parts):
+        room.check()
         part = parts[cluster][LEAF_ID]
         if not isinstance(part, Found) or part.question is not expr.question:
             raise Malformed(f"{expr.question.value} came as {type(part).__name__}", cluster=cluster)

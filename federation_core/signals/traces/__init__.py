@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from federation_core.errors import Malformed
 from federation_core.labels import Selector
 from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, Query
-from federation_core.signals import SignalKind, Split
+from federation_core.signals import ROOM, Room, SignalKind, Split
 from federation_core.signals.traces import distribute
 from federation_core.signals.traces.encoding import decode, encode
 from federation_core.signals.traces.expr import Expr, SpanSearch, TraceById, map_selectors, print_expr
@@ -70,7 +70,11 @@ def _run_leaf(connector: Connector, leaf: Leaf, shard: Shard, deadline: Deadline
 
 
 def merge(
-    root: str, query: Query, parts: Mapping[str, Mapping[str, Any]], silent: Collection[str]
+    root: str,
+    query: Query,
+    parts: Mapping[str, Mapping[str, Any]],
+    silent: Mapping[str, frozenset[str] | None],
+    room: Room = ROOM,
 ) -> tuple[Payload, tuple[str, ...]]:
     """Stitch one trace, or join the search results of the clusters that answered.
 

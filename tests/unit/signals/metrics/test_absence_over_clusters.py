@@ -77,6 +77,15 @@ class TestAbsent:
         assert len(said) == 1
 
 
+def test_several_metrics_are_present_though_they_are_equal_without_their_names() -> None:
+    both = [
+        series('up{job="dns"}', every(MINUTE_MS, [1.0] * 6)),
+        series('down{job="dns"}', every(MINUTE_MS, [1.0] * 6)),
+    ]
+    for text in ('absent_over_time({__name__=~"up|down"}[5m])', 'absent_over_time({__name__=~"up|down"}[5m:1m])'):
+        assert as_dict(federate(text, {"dev": both, "prod": []}, NOW)[0]) == {}
+
+
 def test_a_condition_on_the_cluster_is_a_label_of_the_answer() -> None:
     found = as_dict(federate('absent(up{job="dns",cluster="prod"})', {"dev": [DNS], "prod": [WEB]}, NOW)[0])
     assert found == {Labels.of({"job": "dns", "cluster": "prod"}): {NOW.end_ms: 1.0}}
@@ -100,6 +109,16 @@ class TestOtherSamplesOutOfNothing:
         assert found == {}
         assert "the right side of or is undecided" in said[0]
         assert "prod" in said[0]
+
+    def test_a_default_that_is_hidden_anyway_is_no_matter(self) -> None:
+        found, said = answered_by("sum(up) or vector(0)", self.STORES, ["prod"])
+        assert list(found.values()) == [{NOW.end_ms: 1.0}]
+        assert said == ()
+
+    def test_a_default_that_no_series_of_a_cluster_can_hide_is_shown(self) -> None:
+        found, said = answered_by("errors or vector(0)", self.STORES, ["prod"])
+        assert found == {Labels(): {NOW.end_ms: 0.0}}
+        assert said == ()
 
     def test_what_a_silent_cluster_may_take_away_is_not_shown(self) -> None:
         found, said = answered_by("up unless on () errors", self.STORES, ["prod"])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
-from federation_core.errors import QueryExecutionError, QueryTooLarge
+from federation_core.errors import QueryExecutionError, QueryTimeout, QueryTooLarge
 from federation_core.labels import Labels
+from federation_core.plan import Shard
 from federation_core.query import TimeRange
+from federation_core.signals import Room
 from federation_core.signals.metrics import KIND
 from federation_core.signals.metrics.expr import Subquery
 from federation_core.signals.metrics.frame import Grid, SampleColumns
@@ -14,7 +18,18 @@ from federation_core.signals.metrics.moments import resolve, subquery_grid
 from federation_core.signals.metrics.parse import parse
 from federation_core.signals.metrics.printer import to_text
 from federation_core.tenancy import Limits
-from tests.support.sample_store import answer_one, as_dict, evaluate_one, every, federate, query_of, series
+from tests.support.sample_store import (
+    FAR_DEADLINE,
+    MemoryConnector,
+    answer_one,
+    as_dict,
+    evaluate_one,
+    every,
+    federate,
+    query_of,
+    scope_of,
+    series,
+)
 
 #: One sample a minute whose value is its minute.
 MINUTES = [series("x", every(60_000, [float(i) for i in range(61)]))]
@@ -117,6 +132,37 @@ class TestRoom:
         answer_one("x + x", MINUTES, asked, limits=Limits(max_values=3 * 61))
         with pytest.raises(QueryTooLarge):
             answer_one("x + (x + (x + x))", MINUTES, asked, limits=Limits(max_values=3 * 61))
+
+    def test_windows_of_the_root_are_counted_before_they_are_made(self) -> None:
+        stores = {"dev": [series(f'y{{n="{n}"}}', [(1, 1.0)]) for n in range(1_000)], "prod": MINUTES}
+        asked = TimeRange(0, 10_999_000, 1_000)
+        with pytest.raises(QueryTooLarge) as caught:
+            federate("quantile_over_time(scalar(sum(x)), y[5m])", stores, asked)
+        assert (caught.value.limit, caught.value.asked) == ("max_values", 1_000 * 11_000)
+
+    def test_the_root_has_the_room_that_the_scope_has(self) -> None:
+        query = query_of("sum(x)", TimeRange(0, HOUR_MS, 60_000))
+        parts = {"dev": {"a": evaluate_one("x", MINUTES, query.time_range)}}
+        KIND.merge("sum(leaf:a)", query, parts, {}, Room(Limits(max_values=122)))
+        with pytest.raises(QueryTooLarge):
+            KIND.merge("sum(leaf:a)", query, parts, {}, Room(Limits(max_values=60)))
+
+    def test_the_root_asks_whether_somebody_waits(self) -> None:
+        def nobody() -> None:
+            raise QueryTimeout("nobody waits")
+
+        query = query_of("sum(x)", at(1))
+        with pytest.raises(QueryTimeout):
+            KIND.merge("sum(leaf:a)", query, {}, {}, Room(check=nobody))
+
+    def test_all_leaves_of_a_cluster_are_held_together(self) -> None:
+        text = " + ".join(f"stddev(x offset {n}m)" for n in range(1, 6))
+        split = KIND.split(KIND.parse(text), query_of(text, TimeRange(0, HOUR_MS, 60_000)), ["dev"])
+        for values_allowed, fits in ((6 * 61, True), (4 * 61, False)):
+            limits = Limits(max_values=values_allowed)
+            shard = Shard("q", "dev", "metrics", split.leaves["dev"], scope_of(["dev"], limits), FAR_DEADLINE.at_ms)
+            with nullcontext() if fits else pytest.raises(QueryTooLarge):
+                KIND.run(MemoryConnector(MINUTES), shard, FAR_DEADLINE)
 
     def test_a_subquery_over_clusters_has_no_more_steps_than_a_query(self) -> None:
         with pytest.raises(QueryTooLarge) as caught:
