@@ -62,10 +62,10 @@ class Connector(Protocol):
 
         Series (a connector opened for `Backend.signal` "series", which is the entry of metrics): `leaf.text` is a
         question as `signals.series.language` reads it, such as `values "job" {…} or {…}`, about the series that have a
-        sample in the closed interval `leaf.time_range` and satisfy any of the selectors. The payload is
-        `signals.series.payload.Found` with rows of that question in any order, labels as the backend has them. Of more
-        than `scope.limits.max_series` rows so many are returned, and `truncated` says so. The facts of `metadata` are
-        those of the metrics that such series belong to; a backend that keeps none says "unknown".
+        sample in the closed interval `leaf.time_range`, as exactly as the backend can tell, and satisfy any of the
+        selectors. The payload is `signals.series.payload.Found` with rows of that question in any order, labels as the
+        backend has them. Of more than `scope.limits.max_series` rows so many are returned, and `truncated` says so.
+        The facts of `metadata` are those of the metrics that such series belong to.
         """
         ...
 

@@ -1,0 +1,128 @@
+"""Which series, labels, values and metrics there are behind Prometheus' HTTP API.
+
+Rule: time is as exact as the backend takes it: Prometheus looks at whole chunks, and for names and values at whole
+blocks. A label whose name is no plain one is looked for in the series themselves, as releases differ in how such a name
+is written in a path; so is nothing else.
+Source: Prometheus documentation, "HTTP API / Querying metadata".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from federation_core.connectors import Fetched, Inventory
+from federation_core.connectors.backends.prometheus_api import PrometheusApi, Reply, seconds
+from federation_core.errors import Malformed
+from federation_core.labels import NAME, Labels, Selector
+from federation_core.plan import Leaf
+from federation_core.query import Deadline
+from federation_core.signals.series.expr import ANY, Discovery, Question, selector_text
+from federation_core.signals.series.language import parse
+from federation_core.signals.series.payload import Fact, Found, Row
+from federation_core.tenancy import Scope
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
+#: Type of a metric → the endings that its series' names may have beyond its own.
+_ENDINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "histogram": ("_bucket", "_count", "_sum"),
+    "gaugehistogram": ("_bucket", "_gcount", "_gsum"),
+    "summary": ("_count", "_sum"),
+    "counter": ("_total",),
+    "info": ("_info",),
+}
+
+
+class PrometheusSeries:
+    """What one cluster's backend has, for discovery; safe to use from several threads."""
+
+    kind = "prometheus"
+    pushes_down: frozenset[str] = frozenset()
+
+    def __init__(self, cluster: str, api: PrometheusApi) -> None:
+        self._cluster, self._api = cluster, api
+
+    def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
+        """Answer a question about series; more than the tenant's `max_series` rows are cut, and named.
+
+        Raises ClusterError, QueryCanceled.
+        """
+        expr = parse(leaf.text)
+        rows, warnings = self._rows(expr, leaf, deadline)
+        most = scope.limits.max_series
+        truncated = f"{len(rows)} rows, above max_series {most}" if len(rows) > most else ""
+        return Fetched(Found(expr.question, rows[:most]), warnings, truncated)
+
+    def inventory(self, deadline: Deadline) -> Inventory:
+        """List nothing: the metrics of the same backend do."""
+        return Inventory()
+
+    def ping(self, deadline: Deadline) -> None:
+        """Return if the backend answers; raise the ClusterError that explains why not otherwise."""
+        self._list("labels", (("start", "0.000"), ("end", "0.000")), deadline)
+
+    def _rows(self, expr: Discovery, leaf: Leaf, deadline: Deadline) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+        fields = (
+            *(("match[]", selector_text(selector)) for selector in expr.selectors),
+            ("start", seconds(leaf.time_range.start_ms)),
+            ("end", seconds(leaf.time_range.end_ms)),
+        )
+        match expr.question:
+            case Question.SERIES:
+                reply = self._list("series", fields, deadline)
+                return tuple(self._labels(row) for row in reply.data), reply.warnings
+            case Question.LABELS:
+                reply = self._list("labels", fields, deadline)
+            case Question.VALUES if _PLAIN_NAME.fullmatch(expr.label):
+                reply = self._list(f"label/{expr.label}/values", fields, deadline)
+            case Question.VALUES:
+                found, said = self._rows(replace(expr, question=Question.SERIES), leaf, deadline)
+                values = (row.get(expr.label) for row in found if isinstance(row, Labels))
+                return tuple(dict.fromkeys(value for value in values if value)), said
+            case Question.METADATA:
+                return self._facts(expr, fields, deadline)
+        return tuple(str(row) for row in reply.data if row), reply.warnings
+
+    def _facts(
+        self, expr: Discovery, fields: tuple[tuple[str, str], ...], deadline: Deadline
+    ) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+        """Return the facts of all metrics, or of those that the selected series belong to."""
+        reply = self._api.get("metadata", (), deadline)
+        facts = tuple(self._read_facts(reply.data))
+        if expr.selectors == (Selector((ANY,)),):
+            return facts, reply.warnings
+        # Metadata knows no selectors: whose it is, is told by the names of the series.
+        named = self._list(f"label/{NAME}/values", fields, deadline)
+        names = {str(name) for name in named.data}
+        told = tuple(fact for fact in facts if any(name in names for name in _series_names(fact)))
+        return told, tuple(dict.fromkeys((*reply.warnings, *named.warnings)))
+
+    def _read_facts(self, data: Any) -> Iterator[Fact]:
+        if not isinstance(data, dict):
+            raise Malformed("the metadata is no object", cluster=self._cluster)
+        for metric, found in data.items():
+            for fact in found if isinstance(found, list) else ():
+                if isinstance(fact, dict):
+                    kind, text, unit = (str(fact.get(name) or "") for name in ("type", "help", "unit"))
+                    yield Fact(metric, kind or "unknown", text, unit)
+
+    def _list(self, path: str, fields: Iterable[tuple[str, str]], deadline: Deadline) -> Reply:
+        reply = self._api.get(path, tuple(fields), deadline)
+        # Some backends say nothing where there is nothing.
+        if reply.data is None:
+            return replace(reply, data=[])
+        if not isinstance(reply.data, list):
+            raise Malformed(f"{path} is no list", cluster=self._cluster)
+        return reply
+
+    def _labels(self, row: Any) -> Labels:
+        if not isinstance(row, dict) or not all(isinstance(value, str) for value in row.values()):
+            raise Malformed("a series is no label set", cluster=self._cluster)
+        return Labels.of(row)
+
+
+def _series_names(fact: Fact) -> Iterator[str]:
+    yield fact.metric
+    yield from (fact.metric + ending for ending in _ENDINGS.get(fact.type, ()))
