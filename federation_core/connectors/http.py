@@ -185,7 +185,8 @@ class HttpClient:
         watch: Callable[[bytes], None],
     ) -> Answer:
         chunks, size = [], 0
-        for chunk in response.stream(_CHUNK_BYTES, decode_content=True):
+        # Whatever has come is looked at when it comes; a read of so many bytes would wait for all of them.
+        while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
             self._check(deadline)
             size += len(chunk)
             if size > max_bytes:

@@ -1,7 +1,7 @@
 """Prometheus as a backend keeps the contract: six real servers, federated, answer as the one that holds everything.
 
-Once their engines are given whole leaves, and once ours works beside them on selectors and raw samples; with and without
-a label `cluster` of their own.
+Once their engines are given whole leaves, and once ours works beside them on selectors and raw samples; with and
+without a label `cluster` of their own.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def with_label(stores: Stores, name: str, value: str) -> dict[str, list[Series]]
 
 @contextmanager
 def lab(binary: str, folder: Path, stores: Stores, own: str) -> Iterator[Lab]:
-    """Start all servers; `own` is the label `cluster` that the backends' series have themselves: "", "same", or a name."""
+    """Start all servers; `own` is the label `cluster` that the series have themselves: "", "same", or a name."""
     with ExitStack() as running:
 
         def serve(name: str, held: Stores) -> str:
@@ -246,7 +246,7 @@ class TestRefusals:
             Backend("metrics", "prometheus", path="/x", origin="clusters.yaml:7"),
             Backend("logs", "prometheus", url="http://x", origin="clusters.yaml:7"),
         ):
-            with pytest.raises(InvalidConfig, match="clusters.yaml:7: a prometheus backend"):
+            with pytest.raises(InvalidConfig, match=r"clusters\.yaml:7: a prometheus backend"):
                 connect(Cluster("prod", "e", (backend,)), backend)
 
 

@@ -18,8 +18,9 @@ from federation_core.connectors.backends.prometheus_api import PrometheusApi, Sa
 from federation_core.connectors.backends.prometheus_cluster_label import ClusterLabel
 from federation_core.connectors.backends.prometheus_engine import EngineFinder
 from federation_core.connectors.backends.prometheus_payload import is_matrix, read_frame, read_samples
+from federation_core.connectors.backends.prometheus_series import PrometheusSeries
 from federation_core.connectors.http import open_client
-from federation_core.errors import FederationError, InvalidConfig, Malformed, QueryExecutionError
+from federation_core.errors import ClusterError, FederationError, InvalidConfig, Malformed, QueryExecutionError
 from federation_core.labels import NAME, Selector
 from federation_core.plan import Leaf
 from federation_core.query import Deadline, TimeRange
@@ -27,7 +28,7 @@ from federation_core.signals.metrics.dialect import Dialect
 from federation_core.signals.metrics.expr import MatrixSelector
 from federation_core.signals.metrics.frame import Grid
 from federation_core.signals.metrics.parse import parse
-from federation_core.tenancy import Scope
+from federation_core.tenancy import Limits, Scope
 
 #: Requests of one shard that are under way at once.
 _AT_ONCE: Final = 8
@@ -49,7 +50,15 @@ class Prometheus:
         Raises QueryExecutionError: the engine refuses to evaluate it. QueryTooLarge. QueryCanceled. ClusterError;
         Malformed also where the backend cannot read the leaf.
         """
-        when, limits = leaf.time_range, scope.limits
+        try:
+            return self._fetch(leaf, scope.limits, deadline)
+        except ClusterError as error:
+            if error.cluster:
+                raise
+            raise type(error)(error.message, **error.details, cluster=self._cluster) from error
+
+    def _fetch(self, leaf: Leaf, limits: Limits, deadline: Deadline) -> Fetched:
+        when = leaf.time_range
         cap = ("max_values", limits.max_values) if when.step_ms else ("max_samples", limits.max_samples)
         reply = self._api.query(leaf.text, when, deadline, SampleCap(self._cluster, *cap))
         if when.step_ms or not is_matrix(reply.data):
@@ -127,7 +136,9 @@ def connect(cluster: Cluster, backend: Backend) -> Connector:
     """
     if not backend.url:
         raise InvalidConfig(f"{backend.origin}: a prometheus backend needs `url`, the address before /api/v1")
-    if backend.signal not in ("metrics", "inventory"):
+    if backend.signal not in ("metrics", "series", "inventory"):
         raise InvalidConfig(f"{backend.origin}: a prometheus backend holds no {backend.signal}")
-    client = open_client(cluster.name, backend.url, backend.access, backend.origin)
-    return Prometheus(cluster.name, PrometheusApi(client), backend.pushdown)
+    api = PrometheusApi(open_client(cluster.name, backend.url, backend.access, backend.origin))
+    if backend.signal == "series":
+        return PrometheusSeries(cluster.name, api)
+    return Prometheus(cluster.name, api, backend.pushdown)

@@ -80,7 +80,7 @@ class Dialect:
 
     def _knows(self, expr: Expr) -> bool:
         match expr:
-            case Call(function=_SMOOTHING):
+            case Call(function=name) if name == _SMOOTHING:
                 return self.version < _THIRD
             case Call(function=name):
                 return name not in _EXPERIMENTAL and self.version >= _SINCE[name]
