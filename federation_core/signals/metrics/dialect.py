@@ -107,7 +107,7 @@ _KEYWORDS = frozenset(
 
 
 def labels_of(expr: Expr) -> Iterator[str]:
-    """Yield every label name that an expression uses, and every text that may be one."""
+    """Yield every label name that an expression uses."""
     match expr:
         case VectorSelector(selector=selector) | MatrixSelector(selector=selector):
             # An equality on the name that is no word stands in the braces, where it is a value like any other.
@@ -118,8 +118,13 @@ def labels_of(expr: Expr) -> Iterator[str]:
                 yield expr.parameter.value
         case Binary(matching=matching):
             yield from (*matching.labels, *matching.include)
-        case Call(arguments=arguments):
-            # A replacement or separator is taken for a label too; that costs a push-down at most.
-            yield from (argument.value for argument in arguments if isinstance(argument, StringLiteral))
+        case Call(function="label_replace", arguments=(_, target, _, source, _)):
+            yield from _texts(target, source)
+        case Call(function="label_join", arguments=(_, target, _, *sources)):
+            yield from _texts(target, *sources)
     for child in children(expr):
         yield from labels_of(child)
+
+
+def _texts(*arguments: Expr) -> Iterator[str]:
+    return (argument.value for argument in arguments if isinstance(argument, StringLiteral))
