@@ -16,7 +16,7 @@ from federation_core.labels import NAME, quote
 from federation_core.signals.metrics.expr import Grouping
 from federation_core.signals.metrics.frame import Frame
 from federation_core.signals.metrics.groups import Groups
-from federation_core.signals.metrics.prometheus_json import format_value
+from federation_core.signals.metrics.prometheus_json import format_scalar
 from federation_core.signals.metrics.series import drop_labels
 from federation_core.signals.metrics.session import Session
 
@@ -45,7 +45,7 @@ def count_values(frame: Frame, grouping: Grouping, label: str, session: Session)
     pairs, series = np.unique(groups.of_rows[rows] * len(distinct) + value, return_inverse=True)
     session.require_room(len(pairs) * steps)
     counts = np.bincount(series * steps + at, minlength=len(pairs) * steps).reshape(len(pairs), steps)
-    texts = [format_value(number) if named else "" for number in distinct.view(np.float64).tolist()]
+    texts = [format_scalar(number) if named else "" for number in distinct.view(np.float64).tolist()]
     each = zip((pairs // len(texts)).tolist(), (pairs % len(texts)).tolist(), strict=True)
     labels = tuple(groups.labels[group].with_label(label, texts[number]) for group, number in each)
     return Frame(labels, frame.grid, counts.astype(np.float64), counts > 0)

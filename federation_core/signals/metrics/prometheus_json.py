@@ -1,7 +1,7 @@
 """Payloads as the JSON of Prometheus' HTTP API, both ways.
 
-Rule: a number reads back to the same float64. Values are strings printed as Go prints them (shortest digits
-that read back, no exponent); times are seconds, whole ones without a fraction.
+Rule: a number reads back to the same float64. Values are strings printed as Go prints them (the shortest digits that
+read back); times are seconds, whole ones without a fraction.
 Source: Prometheus documentation, "HTTP API / Expression query result formats".
 """
 
@@ -33,7 +33,7 @@ def to_json(payload: Payload, query: Query | None = None) -> dict[str, Any]:
         return {"resultType": "matrix", "result": _matrix(payload)}
     seconds = format_seconds(payload.grid.start_ms)
     if payload.kind == "scalar":
-        return {"resultType": "scalar", "result": [seconds, format_value(float(payload.values[0, 0]))]}
+        return {"resultType": "scalar", "result": [seconds, format_scalar(float(payload.values[0, 0]))]}
     rows = zip(payload.labels, payload.values[:, 0].tolist(), payload.present[:, 0].tolist(), strict=True)
     result = [{"metric": dict(lb), "value": [seconds, format_value(v)]} for lb, v, there in rows if there]
     return {"resultType": "vector", "result": result}
@@ -73,10 +73,21 @@ def samples_from_json(data: Mapping[str, Any]) -> SampleColumns:
 
 
 def format_value(value: float) -> str:
-    """Print a sample value.
+    """Print the value of a sample: with an exponent from 1e21 and below 1e-6, as Go's JSON has it.
 
     >>> format_value(1e21), format_value(5.0), format_value(1e-7), format_value(float("inf"))
-    ('1000000000000000000000', '5', '0.0000001', '+Inf')
+    ('1e+21', '5', '1e-07', '+Inf')
+    """
+    if value == 0 or 1e-6 <= abs(value) < 1e21 or not math.isfinite(value):
+        return format_scalar(value)
+    return repr(value)
+
+
+def format_scalar(value: float) -> str:
+    """Print a scalar, which Prometheus never gives an exponent.
+
+    >>> format_scalar(1e21), format_scalar(-0.0), format_scalar(1e-7), format_scalar(float("-inf"))
+    ('1000000000000000000000', '-0', '0.0000001', '-Inf')
     """
     if math.isnan(value):
         return "NaN"

@@ -14,7 +14,13 @@ from federation_core.errors import Malformed
 from federation_core.labels import Labels
 from federation_core.query import TimeRange
 from federation_core.signals.metrics.frame import STALE_BITS, Frame, Grid, SampleColumns, size
-from federation_core.signals.metrics.prometheus_json import format_value, from_json, samples_from_json, to_json
+from federation_core.signals.metrics.prometheus_json import (
+    format_scalar,
+    format_value,
+    from_json,
+    samples_from_json,
+    to_json,
+)
 from federation_core.signals.metrics.wire import decode, encode
 from tests.support.sample_store import STALE
 
@@ -152,21 +158,24 @@ def test_a_scalar_is_a_scalar_at_an_instant_and_a_matrix_over_a_range() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("value", "sample", "scalar"),
     [
-        (0.1 + 0.2, "0.30000000000000004"),
-        (1e21, "1000000000000000000000"),
-        (1.5e-7, "0.00000015"),
-        (123456789012345680.0, "123456789012345680"),
-        (5e-324, "0." + "0" * 323 + "5"),
-        (float("nan"), "NaN"),
-        (float("inf"), "+Inf"),
-        (-3.0, "-3"),
+        (0.1 + 0.2, "0.30000000000000004", "0.30000000000000004"),
+        (1e20, "100000000000000000000", "100000000000000000000"),
+        (-1e21, "-1e+21", "-1000000000000000000000"),
+        (1e-6, "0.000001", "0.000001"),
+        (1.5e-7, "1.5e-07", "0.00000015"),
+        (5e-324, "5e-324", "0." + "0" * 323 + "5"),
+        (123456789012345680.0, "123456789012345680", "123456789012345680"),
+        (float("nan"), "NaN", "NaN"),
+        (float("inf"), "+Inf", "+Inf"),
+        (-3.0, "-3", "-3"),
+        (-0.0, "-0", "-0"),
     ],
 )
-def test_values_are_printed_as_prometheus_prints_them(value: float, text: str) -> None:
-    assert format_value(value) == text
-    assert repr(float(text)) == repr(value)
+def test_values_are_printed_as_prometheus_prints_them(value: float, sample: str, scalar: str) -> None:
+    assert (format_value(value), format_scalar(value)) == (sample, scalar)
+    assert repr(float(sample)) == repr(float(scalar)) == repr(value)
 
 
 def recorded(name: str) -> tuple[dict[str, Any], dict[str, Any]]:

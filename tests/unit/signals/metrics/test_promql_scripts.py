@@ -38,7 +38,7 @@ LISTED = {
     "aggregators:481": "a string that is no UTF-8 is refused with its place in the text, before it is known for a name",
 }
 
-#: What needs delayed name removal to come out as wanted: names that are seen, or told apart, after they were to be dropped.
+#: What comes out as wanted with delayed name removal alone: names are seen after they were to be dropped.
 DELAYED = {f"name_label_dropping:{line}" for line in (59, 64, 69, 74, 89, 115, 119, 123)}
 
 #: Functions of the time of the query itself: an `@` below them does not fix their value.
