@@ -66,7 +66,7 @@ def _require_meaning(fields: Fields, signal: str) -> None:
     for name, signals in (
         ("time", ("metrics",)),
         ("step", ("metrics",)),
-        ("limit", ("traces", "logs")),
+        ("limit", ("traces", "logs", "series")),
         ("direction", ("traces", "logs")),
     ):
         if name in fields and signal not in signals:

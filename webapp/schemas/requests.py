@@ -51,15 +51,15 @@ class RangeParameters(_Strict):
 class Submission(RangeBody):
     """One question of any signal."""
 
-    signal = Text("metrics, traces or logs", "metrics", required=True)
+    signal = Text("metrics, traces, logs, or series for what there is", "metrics", required=True)
     query = Text(
-        "the text in the signal's language: PromQL, a trace id or TraceQL, LogQL",
+        "the text in the signal's language: PromQL, a trace id or TraceQL, LogQL, a question such as `labels`",
         "sum by (service) (rate(http_requests_total[5m]))",
         required=True,
     )
     time = Instant("metrics only: evaluate at this one instant; default without start, end and step: now")
     step = Duration("metrics only: the distance of two values; default: a 250th of the range, at least 15s", "15s")
-    limit = WholeNumber(f"traces and logs only: {_LIMIT}", 1, MAX_ENTRIES)
+    limit = WholeNumber(f"not metrics: {_LIMIT}", 1, MAX_ENTRIES)
     direction = OneOf("traces and logs only: newest first (backward, default) or oldest first", ("backward", "forward"))
 
 
