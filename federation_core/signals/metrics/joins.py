@@ -10,12 +10,13 @@ request 17668).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
 from federation_core.errors import QueryExecutionError
-from federation_core.labels import NAME, Labels
+from federation_core.labels import Labels
 from federation_core.signals.metrics.expr import COMPARISONS, Binary
 from federation_core.signals.metrics.frame import Bools, Floats, Frame, Ints
 from federation_core.signals.metrics.matching import (
@@ -30,7 +31,7 @@ from federation_core.signals.metrics.matching import (
     require_one,
 )
 from federation_core.signals.metrics.operations import filters, operate
-from federation_core.signals.metrics.series import describe, drop_labels, keep_labels, rank_labels, unite
+from federation_core.signals.metrics.series import NAME_LABELS, describe, drop_labels, rank_labels, unite
 from federation_core.signals.metrics.session import Session
 
 A = TypeVar("A", Floats, Bools)
@@ -42,30 +43,34 @@ def join(node: Binary, left: Frame, right: Frame, session: Session) -> Frame:
     Raises QueryExecutionError: series match more partners than is written. QueryTooLarge.
     """
     matching = node.matching
+    fills = (matching.fill_left, matching.fill_right)
+    if fills == (None, None):
+        left, right = _where_both_are(left, right)
     groups, of_left, of_right = match(left, right, matching)
+    # The partners' places by match group, and what is filled in.
+    session.require_room(len(groups) * left.grid.steps)
     swapped = matching.card == "one-to-many"
     many, one = (of_right, of_left) if swapped else (of_left, of_right)
-    fills = (matching.fill_left, matching.fill_right)
     for_many, for_one = reversed(fills) if swapped else fills
-    if fills == (None, None):
-        # Where one side has nothing at all, nothing is matched, and nothing is wrong.
-        asked = np.logical_and(left.present.any(axis=0), right.present.any(axis=0))
-    else:
-        session.require_room(len(groups) * left.grid.steps)
-        asked = np.ones(left.grid.steps, dtype=np.bool_)
-    require_one(one, groups, asked, "left" if swapped else "right")
-    include = _included(node, session)
-    partners = partners_of(one, include)
+    require_one(one, groups, "left" if swapped else "right")
+    partners = partners_of(one, matching.include)
     if for_one is not None:
-        partners = fill_partners(partners, many, for_one, groups, include)
+        partners = fill_partners(partners, many, for_one, groups, matching.include)
     if for_many is not None:
         many = fill_many(many, one, for_many, groups)
-    rows, at = pair_up(many, partners, len(groups))
-    session.require_room(len(rows) * left.grid.steps)
+    rows, at = pair_up(many, partners, len(groups), session)
     if not len(rows):
         return Frame.empty(left.grid)
     labels = _result_labels(node, many, groups, session)
     return _combine(node, many, partners, rows, at, labels)
+
+
+def _where_both_are(left: Frame, right: Frame) -> tuple[Frame, Frame]:
+    """Return both without the steps at which one of them has nothing at all: nothing is matched or wrong there."""
+    both = np.logical_and(left.present.any(axis=0), right.present.any(axis=0))
+    if both.all():
+        return left, right
+    return replace(left, present=left.present & both).pruned(), replace(right, present=right.present & both).pruned()
 
 
 def _combine(
@@ -100,24 +105,21 @@ def _drops_name(node: Binary, session: Session) -> bool:
     return node.operator not in COMPARISONS or (node.returns_bool and not session.delayed_names)
 
 
-def _included(node: Binary, session: Session) -> tuple[str, ...]:
-    """Return the labels that the result takes on; `bool` drops a name even if it was taken on."""
-    drops = node.returns_bool and not session.delayed_names
-    return tuple(name for name in node.matching.include if not (drops and name == NAME))
-
-
 def _result_labels(node: Binary, many: Grouped, groups: Sequence[Labels], session: Session) -> Sequence[Labels]:
-    """Return the labels of every row's result, without those that it takes on from its partner."""
+    """Return the labels of every row's result, without those that it takes on from its partner.
+
+    The name goes before anything is taken on, so a name that was asked for stays.
+    """
     matching = node.matching
-    drops_name = _drops_name(node, session)
-    if matching.card == "one-to-one" and drops_name and NAME not in matching.labels:
-        return [groups[group] for group in many.group.tolist()]
-    dropped = {*matching.include, *((NAME,) if drops_name else ())}
+    dropped = NAME_LABELS if _drops_name(node, session) else ()
     if matching.card != "one-to-one":
+        dropped = (*matching.include, *dropped)
         return drop_labels(many.frame.labels, dropped) if dropped else many.frame.labels
-    if matching.on:
-        return keep_labels(many.frame.labels, set(matching.labels) - dropped)
-    return drop_labels(many.frame.labels, {*matching.labels, *dropped})
+    if matching.on or dropped:
+        # What was matched by, which lacks the name unless it was matched by it.
+        bare = drop_labels(groups, dropped) if dropped else groups
+        return [bare[group] for group in many.group.tolist()]
+    return drop_labels(many.frame.labels, matching.labels)
 
 
 def _require_distinct(node: Binary, met: Bools, many: Grouped, rows: Ints, labels: Sequence[Labels]) -> None:

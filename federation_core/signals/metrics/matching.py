@@ -18,6 +18,10 @@ from federation_core.labels import NAME, Labels
 from federation_core.signals.metrics.expr import Matching
 from federation_core.signals.metrics.frame import Bools, Floats, Frame, Ints
 from federation_core.signals.metrics.series import any_of_group, describe, drop_labels, keep_labels, rank_labels
+from federation_core.signals.metrics.session import Session
+
+#: How many rows × steps are worked on at once where that takes more room than what is worked on.
+_CELLS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,23 +114,43 @@ def fill_partners(
     )
 
 
-def pair_up(many: Grouped, partners: Partners, groups: int) -> tuple[Ints, Ints]:
-    """Return (row of the "many" side, row of the partners) for every two that are in the same match group."""
-    order = np.argsort(partners.group, kind="stable")
-    sizes = np.bincount(partners.group, minlength=groups)
-    starts = np.cumsum(sizes) - sizes
-    repeats = sizes[many.group]
-    rows = np.repeat(np.arange(len(many.group)), repeats)
-    within = np.arange(len(rows)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    return rows, order[starts[many.group[rows]] + within]
+def pair_up(many: Grouped, partners: Partners, groups: int, session: Session) -> tuple[Ints, Ints]:
+    """Return (row of the "many" side, row of the partners) for every two that meet, in order of both.
 
+    A match group with one partner may have pairs that never meet. There is room for the result of all the pairs.
 
-def require_one(side: Grouped, groups: tuple[Labels, ...], asked: Bools, name: str) -> None:
-    """Raise QueryExecutionError if two series of the "one" side meet in a match group at a step that is `asked` for.
-
-    `name`: the side as written, left or right.
+    Raises QueryTooLarge.
     """
-    found = first_meeting(side.frame.present & asked, side.group)
+    steps = many.frame.grid.steps
+    sizes = np.bincount(partners.group, minlength=groups)
+    if sizes.max(initial=0) <= 1:
+        partner_of_group = np.full(groups, -1)
+        partner_of_group[partners.group] = np.arange(len(partners.group))
+        rows = np.flatnonzero(sizes[many.group])
+        session.require_room(len(rows) * steps)
+        return rows, partner_of_group[many.group[rows]]
+    # At one step a match group has one partner at most: pairs are found in room for one number per group and step.
+    partner_at = np.full((groups, steps), -1)
+    row, step = np.nonzero(partners.present)
+    partner_at[partners.group[row], step] = row
+    none = np.empty(0, dtype=np.int64)
+    found, pairs = [(none, none)], 0
+    for start in range(0, len(many.group), max(1, _CELLS // steps)):
+        session.check()
+        block = slice(start, start + max(1, _CELLS // steps))
+        met = np.where(many.frame.present[block], partner_at[many.group[block]], -1)
+        met.sort(axis=1)
+        first = (met >= 0) & (np.diff(met, axis=1, prepend=-1) != 0)
+        rows, places = np.nonzero(first)
+        pairs += len(rows)
+        session.require_room(pairs * steps)
+        found.append((rows + start, met[rows, places]))
+    return np.concatenate([rows for rows, _ in found]), np.concatenate([at for _, at in found])
+
+
+def require_one(side: Grouped, groups: tuple[Labels, ...], name: str) -> None:
+    """Raise QueryExecutionError if two series of the "one" side, which is `name`, left or right, meet in a group."""
+    found = first_meeting(side.frame.present, side.group)
     if found is None:
         return
     earlier, later = found
@@ -139,15 +163,17 @@ def require_one(side: Grouped, groups: tuple[Labels, ...], asked: Bools, name: s
 
 
 def first_meeting(present: Bools, group: Ints) -> tuple[int, int] | None:
-    """Return the first two rows, S × T, of one group that are present at the same step, if any are."""
-    if not len(group):
-        return None
-    shared = np.flatnonzero(np.bincount(group)[group] > 1)
+    """Return the first two rows, S × T, of one group that are present at the same step, if any are.
+
+    Groups may have any numbers.
+    """
+    _, group, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    shared = np.flatnonzero(sizes[group] > 1)
     if not len(shared):
         return None
     order = shared[np.argsort(group[shared], kind="stable")]
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    counts = np.add.reduceat(present[order].astype(np.int64), starts, axis=0)
+    counts = np.add.reduceat(present[order], starts, axis=0, dtype=np.int64)
     if not (counts > 1).any():
         return None
     number, step = (int(indices[0]) for indices in np.nonzero(counts > 1))

@@ -94,9 +94,17 @@ def drop_name(frame: Frame, *, strictly: bool = False) -> Frame:
     if frame.unnamed is not None:
         return replace(frame, unnamed=np.ones(frame.series_count, dtype=np.bool_))
     labels = tuple(drop_labels(frame.labels, NAME_LABELS))
-    if strictly and len(set(labels)) < len(labels):
-        raise _same_labels(next(series for at, series in enumerate(labels) if series in labels[:at]))
+    if strictly:
+        _require_unlike(labels)
     return unite(replace(frame, labels=labels))
+
+
+def _require_unlike(labels: Iterable[Labels]) -> None:
+    seen: set[Labels] = set()
+    for series in labels:
+        if series in seen:
+            raise _same_labels(series)
+        seen.add(series)
 
 
 def drop_marked_names(frame: Frame) -> Frame:

@@ -20,6 +20,7 @@ from federation_core.labels import NAME, Labels
 from federation_core.signals.metrics.binary import apply_binary
 from federation_core.signals.metrics.expr import Binary, Cardinality, Matching, NumberLiteral
 from federation_core.signals.metrics.frame import Frame, Grid
+from federation_core.signals.metrics.series import NAME_LABELS
 from federation_core.signals.metrics.session import Session
 from tests.support.sample_store import as_dict
 
@@ -84,12 +85,12 @@ def key_of(labels: Labels, matching: Matching) -> Labels:
 
 def result_labels(node: Binary, mine: Labels, its: Labels) -> Labels:
     matching = node.matching
-    labels = mine.without((NAME,)) if node.operator == "-" else mine
+    labels = mine.without(NAME_LABELS) if node.operator == "-" or node.returns_bool else mine
     if matching.card == "one-to-one":
         labels = labels.only(matching.labels) if matching.on else labels.without(matching.labels)
     for name in matching.include:
         labels = labels.with_label(name, its.get(name))
-    return labels.without((NAME,)) if node.returns_bool else labels
+    return labels
 
 
 def fail(why: str) -> NoReturn:
@@ -100,7 +101,7 @@ def draw_frame(rng: random.Random) -> Frame:
     """Draw up to six series over four label names, each there at some steps."""
     rows = set()
     for _ in range(rng.randrange(1, 7)):
-        drawn = {name: rng.choice(("", "1", "2")) for name in "abc"}
+        drawn = {name: rng.choice(("", "1", "2")) for name in "abc"} | {"__type__": rng.choice(("", "", "gauge"))}
         rows.add(Labels.of({NAME: rng.choice("xxy"), **drawn}))
     labels = tuple(sorted(rows))
     shape = (len(labels), STEPS)
@@ -111,9 +112,9 @@ def draw_frame(rng: random.Random) -> Frame:
 
 def draw_join(rng: random.Random) -> Binary:
     on = rng.random() < 0.5
-    labels = tuple(rng.sample(("a", "b", "c", NAME) if on else ("a", "b", "c"), rng.randrange(4)))
+    labels = tuple(rng.sample(("a", "b", "c", "__type__", *((NAME,) if on else ())), rng.randrange(4)))
     card: Cardinality = rng.choice(("one-to-one", "many-to-one", "one-to-many"))
-    free = [name for name in ("a", "b", "c", NAME) if not (on and name in labels)]
+    free = [name for name in ("a", "b", "c", NAME, "__type__") if not (on and name in labels)]
     include = () if card == "one-to-one" else tuple(rng.sample(free, rng.randrange(min(2, len(free)) + 1)))
     fill_left, fill_right = (rng.choice((None, None, 2.0)) for _ in range(2))
     matching = Matching(labels, on, card, include, fill_left, fill_right)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from federation_core.errors import QueryExecutionError, QueryTooLarge
 from federation_core.query import TimeRange
 from federation_core.signals.metrics.frame import Frame
+from federation_core.signals.metrics.matching import first_meeting
 from federation_core.tenancy import Limits
 from tests.support.instants import at, vector
 from tests.support.ranges import over
@@ -187,9 +189,10 @@ class TestGroupModifiers:
                     "__name__=role,i=b,mode=idle": 32.0,
                 },
             ),
+            # The name goes before a name is taken on.
             (
                 'cpu{mode="idle"} >= bool on (i) group_left (__name__) role',
-                {"i=a,mode=idle": 1.0, "i=b,mode=idle": 1.0},
+                {"__name__=role,i=a,mode=idle": 1.0, "__name__=role,i=b,mode=idle": 1.0},
             ),
         ],
     )
@@ -230,6 +233,25 @@ class TestGroupModifiers:
             "i=a,p=2": {0: 30.0},
         }
 
+    @pytest.mark.parametrize("taken", ["", "(v)"])
+    def test_series_of_one_group_that_never_meet_take_no_room(self, taken: str) -> None:
+        # All of x ends where all of y begins, which is renamed once and has many series.
+        asked = TimeRange(0, 3 * 600_000, 600_000)
+        limits = Limits(max_values=4_000)
+        store = [series(f'x{{p="{i}"}}', every(600_000, [1, 2])) for i in range(300)]
+        store += [series(f'y{{v="{i}"}}', every(600_000, [None, None, 3, 4])) for i in range(300)]
+        frame, _ = answer_one(f"x * on () group_left {taken} y", store, asked, limits=limits)
+        assert frame.labels == ()
+        # And here every series has one step, and one partner at it out of four.
+        store = [series(f'x{{p="{i}"}}', [(600_000 * (i % 4), i)]) for i in range(300)]
+        store += [series(f'y{{v="{i}"}}', [(600_000 * i, 10)]) for i in range(4)]
+        frame, _ = answer_one(f"x * on () group_left {taken} y", store, asked, limits=limits)
+        assert isinstance(frame, Frame)
+        assert {(labels.get("p"), labels.get("v")) for labels in frame.labels} == {
+            (str(i), str(i % 4) if taken else "") for i in range(300)
+        }
+        assert sorted(frame.values[frame.present].tolist()) == [10.0 * i for i in range(300)]
+
     def test_more_pairs_than_there_is_room_for_are_refused(self) -> None:
         # Each of 30 series has 30 partners, one after the other, that differ in what they offer.
         store = [series(f'x{{p="{i}"}}', every(600_000, [1] * 30)) for i in range(30)]
@@ -240,6 +262,42 @@ class TestGroupModifiers:
         frame, _ = answer_one("x * on () group_left y", store, asked, limits=Limits(max_values=20_000))
         assert isinstance(frame, Frame)
         assert frame.sample_count == 900
+
+
+def test_groups_are_told_apart_by_any_numbers() -> None:
+    # Pairs of numbers are numbered by their products, which are far more than there are series.
+    present = np.array([[True, False], [True, True], [True, True]])
+    assert first_meeting(present, np.array([10**15, 0, 10**15])) == (0, 2)
+    assert first_meeting(present, np.array([10**15, 0, 1])) is None
+
+
+class TestTypeAndUnit:
+    store = vector(
+        ('a{p="1",__type__="counter",__unit__="s"}', 1),
+        ('b{p="1",__type__="counter",__unit__="s"}', 2),
+        ('c{p="1",__type__="gauge"}', 3),
+    )
+
+    @pytest.mark.parametrize(
+        ("text", "answer"),
+        [
+            ("a + b", {"p=1": 3.0}),
+            ("a < bool b", {"p=1": 1.0}),
+            ("a < b", {"__name__=a,__type__=counter,__unit__=s,p=1": 1.0}),
+            ("a + ignoring (p) b", {"": 3.0}),
+            ("a + on (p, __type__) b", {"p=1": 3.0}),
+            ("a < on (p, __type__) b", {"__type__=counter,p=1": 1.0}),
+            ("a * on (p) group_left c", {"p=1": 3.0}),
+            ("a * on (p) group_left (__type__) c", {"__type__=gauge,p=1": 3.0}),
+            ("a < bool on (p) group_left (__name__, __unit__) c", {"__name__=c,p=1": 1.0}),
+            # They tell series apart as all labels do: only the name is matched by nobody.
+            ("a + c", {}),
+            ("a + ignoring (__type__, __unit__) c", {"p=1": 4.0}),
+            ("sum without () (a)", {"__type__=counter,__unit__=s,p=1": 1.0}),
+        ],
+    )
+    def test_they_go_with_the_name(self, text: str, answer: dict[str, float]) -> None:
+        assert at(text, self.store) == answer
 
 
 class TestFill:
@@ -294,6 +352,10 @@ class TestFill:
             "a=1": {0: 101.0},
             "a=1,p=old": {600_000: 120.0, 1_200_000: 33.0},
         }
+
+    def test_nothing_has_no_partners_also_where_they_are_renamed(self) -> None:
+        store = [series('r{p="old"}', [(0, 20)]), series('r{p="new"}', [(600_000, 30)])]
+        assert over("nosuch * on () group_left (p) fill_right (1) r", store, 600_000, 600_000) == {}
 
     def test_two_partners_are_an_error_also_where_the_other_side_is_empty(self) -> None:
         for text in ("nosuch + on () fill (0) l", "l + on () fill (0) nosuch"):
