@@ -109,15 +109,18 @@ def _words(exc: Exception) -> str:
     if isinstance(exc, UnicodeEncodeError):
         return "it holds half of a surrogate pair"
     reason = exc.args[0] if exc.args else ""
-    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+    words = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+    if words.startswith("pattern too large"):
+        return f"it takes more than {_PATTERN_BYTES >> 20} MB when it is compiled; write it shorter, or count to less"
+    return words
 
 
 #: What one compiled pattern may hold in memory; ten thousand characters of plain alternatives take a quarter of it.
 _PATTERN_BYTES = 2 << 20
 
 
-# Patterns are users' texts: what is kept of them is bounded by their number times their size, 512 MB at the very worst.
-@lru_cache(maxsize=256)
+# Patterns are users' texts: what is kept of them is bounded by their number times their size, 256 MB at the very worst.
+@lru_cache(maxsize=128)
 def compile_regex(pattern: str, *, dot_matches_newline: bool = True) -> Any:
     """Compile an RE2 pattern, for `fullmatch` on a label's value, or for `search` in a line.
 

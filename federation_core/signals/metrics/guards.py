@@ -1,25 +1,16 @@
 """What is looked at before the parser sees a text: size, nesting, operators; and where a bracket was left open.
 
 Rule: the parser recurses on the process' own stack, so a text deep enough to exhaust it would kill the process.
-Nothing reaches the parser that is not bounded here. Spellings that Prometheus accepts and the parser does not,
-or reads otherwise (`literals`, `offset 0s`), are rewritten to equal ones that both read alike. The moments of `@`
-are taken out of the text: the parser cannot hold those before 1970, and cuts off what Prometheus rounds.
+Nothing reaches the parser that is not bounded here, and here alone a text is taken apart into tokens.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from federation_core.errors import QuerySyntaxError, QueryTooLarge
-from federation_core.signals.metrics.literals import (
-    exceeds_durations,
-    number_of,
-    respell_number,
-    respell_raw,
-    respell_string,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,42 +29,43 @@ QUERY = Bounds(text_bytes=32_768, nesting=64, operators=200, signs=16, depth=100
 #: What is left of such a query at the root: each of at most 201 averages in it has become a quotient of two sums.
 ROOT = Bounds(text_bytes=2 * 32_768, nesting=128, operators=401, signs=16, depth=102)
 
-_TOKEN = re.compile(
-    r"""(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
-      | (?P<raw>`[^`]*`)
-      | (?P<comment>\#[^\n]*)
-      | (?P<word>[A-Za-z_:][A-Za-z0-9_:]*)
-      | (?P<number>(?:[0-9]|\.[0-9])[0-9A-Za-z_.]*)
-      | (?P<open>[(\[{])
-      | (?P<close>[)\]}])
-      | (?P<operator>=~|!~|==|!=|>=|<=|[-+*/%^<>])
-      | (?P<blank>\s+)
-      | (?P<other>.)""",
-    re.VERBOSE | re.DOTALL,
-)
+
+class Token(NamedTuple):
+    """A piece of the text, what it is, and where it begins."""
+
+    kind: str
+    word: str
+    at: int
+
+
+def _token_pattern(word: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"""(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+          | (?P<raw>`[^`]*`)
+          | (?P<comment>\#[^\r\n]*)
+          | (?P<word>{word})
+          | (?P<number>0[xX][0-9A-Za-z_.]*|(?:[0-9]|\.[0-9])(?:[eE][-+](?=[0-9])|[0-9A-Za-z_.])*)
+          | (?P<open>[(\[{{])
+          | (?P<close>[)\]}}])
+          | (?P<operator>=~|!~|==|!=|>=|<=|[-+*/%^<>])
+          | (?P<blank>[ \t\r\n]+)
+          | (?P<other>.)""",
+        re.VERBOSE | re.DOTALL,
+    )
+
+
+_TOKEN = _token_pattern("[A-Za-z_:][A-Za-z0-9_:]*")
+#: Between the range and the step of a subquery the colon belongs to no name.
+_TOKEN_OF_RANGE = _token_pattern("[A-Za-z_][A-Za-z0-9_]*")
 _CLOSES = {")": "(", "]": "[", "}": "{"}
-#: No time at all, which the parser takes for no duration.
-_NOTHING = re.compile(r"0+(?:\.0*)?|0x0+|(?:0+(?:ms|[smhdwy]))+", re.IGNORECASE)
-#: Moments beyond are no times of anything, and would leave the range in which times can be computed with.
-_FARTHEST_MS = 2.0**53
-_WORD_OPERATORS = frozenset({"and", "or", "unless", "atan2"})
+WORD_OPERATORS = frozenset({"and", "or", "unless", "atan2"})
 
 
-@dataclass(frozen=True, slots=True)
-class Spelled:
-    """A text as the parser reads it; `@ n` in it stands for the n-th of the moments, in ms."""
-
-    text: str
-    moments_ms: tuple[int, ...]
-    #: What of a newer PromQL is in it that the parser does not read; empty for nothing.
-    beyond: str = ""
-
-
-def guard(text: str, bounds: Bounds = QUERY) -> Spelled:
-    """Check a text and return it in the spelling the parser accepts.
+def guard(text: str, bounds: Bounds = QUERY) -> list[Token]:
+    """Check a text and return its tokens; together they are the text.
 
     Raises QueryTooLarge: too long, too deep, too many operators. QuerySyntaxError: a bracket or quote that does
-    not close, what is no Unicode text, or a moment that is none, with its place.
+    not close, or what is no Unicode text, with its place.
     """
     try:
         asked = len(text.encode())
@@ -82,10 +74,19 @@ def guard(text: str, bounds: Bounds = QUERY) -> Spelled:
     if asked > bounds.text_bytes:
         raise too_large("bytes", asked, bounds.text_bytes)
     scan = _Scan(text, bounds)
-    for token in _TOKEN.finditer(text):
-        scan.see(token)
+    tokens: list[Token] = []
+    at = 0
+    while at < len(text):
+        found = scan.pattern().match(text, at)
+        if found is None:  # Unreachable: the last alternative takes any character.
+            raise syntax_error("this cannot be read", text, at)
+        token = Token(found.lastgroup or "other", found.group(), at)
+        tokens.append(token)
+        if token.kind not in ("blank", "comment"):
+            scan.see(token)
+        at = found.end()
     scan.finish()
-    return Spelled("".join(scan.spelled), tuple(scan.moments_ms), scan.beyond)
+    return tokens
 
 
 @dataclass(slots=True)
@@ -97,31 +98,21 @@ class _Scan:
     opened: list[tuple[str, int]] = field(default_factory=list)
     operators: int = 0
     signs: int = 0
-    #: The last word, if it is an operator that still wants an operand.
-    hanging: str = ""
-    spelled: list[str] = field(default_factory=list)
-    moments_ms: list[int] = field(default_factory=list)
-    #: `@` or `offset` if its value comes next, and where in `spelled` it stands.
-    modifier: str = ""
-    modifier_at: int = 0
-    beyond: str = ""
-    #: The last token that is no blank.
-    last: str = ""
 
-    def see(self, token: re.Match[str]) -> None:
-        """Take in the next token and spell it for the parser."""
-        kind, word, at = token.lastgroup, token.group(), token.start()
-        self.spelled.append(self._spell(kind, word, at))
-        if kind in ("blank", "comment"):
-            return
-        self._look_beyond(kind, word)
-        self._modify(kind, word, at)
-        self.last = word
-        is_operator = kind == "operator" or (kind == "word" and word.lower() in _WORD_OPERATORS)
+    def pattern(self) -> re.Pattern[str]:
+        """Return the pattern of the next token."""
+        return _TOKEN_OF_RANGE if self.opened and self.opened[-1][0] == "[" else _TOKEN
+
+    def see(self, token: Token) -> None:
+        """Take in the next token that is no blank.
+
+        Raises QuerySyntaxError, QueryTooLarge.
+        """
+        kind, word, at = token
+        is_operator = kind == "operator" or (kind == "word" and word.lower() in WORD_OPERATORS)
         # Matchers inside braces are no operators, and are bounded by the length alone.
         self.operators += is_operator and not (self.opened and self.opened[-1][0] == "{")
         self.signs = self.signs + 1 if is_operator and word in "+-" else 0
-        self.hanging = word if is_operator else ""
         if kind == "open":
             self.opened.append((word, at))
         elif kind == "close":
@@ -131,60 +122,10 @@ class _Scan:
         self._require_bounds()
 
     def finish(self) -> None:
-        """Raise QuerySyntaxError if the text ends too early."""
+        """Raise QuerySyntaxError if a bracket is still open."""
         if self.opened:
             bracket, at = self.opened[-1]
             raise syntax_error(f"this {bracket!r} is not closed", self.text, at)
-        if self.hanging:
-            raise syntax_error(f"the query ends after {self.hanging!r}", self.text, len(self.text.rstrip()))
-
-    def _spell(self, kind: str | None, word: str, at: int) -> str:
-        match kind:
-            case "raw":
-                return respell_raw(word)
-            case "number":
-                if exceeds_durations(word):
-                    raise syntax_error(f"duration out of range: {word} is above 292 years", self.text, at)
-                return respell_number(word)
-            case "string":
-                try:
-                    return respell_string(word)
-                except ValueError:
-                    raise syntax_error("the escaped bytes of this string are no UTF-8", self.text, at) from None
-        return word
-
-    def _look_beyond(self, kind: str | None, word: str) -> None:
-        follows_a_selector = self.last[-1:].isalnum() or self.last in ("]", "}")
-        inside_range = bool(self.opened) and self.opened[-1][0] == "["
-        if kind == "word" and word.lower() in ("smoothed", "anchored") and follows_a_selector:
-            self.beyond = word.lower()
-        elif (inside_range and kind in ("open", "operator")) or (self.modifier.lower() == "offset" and word == "("):
-            self.beyond = "duration arithmetic"
-
-    def _modify(self, kind: str | None, word: str, at: int) -> None:
-        if word == "@" or word.lower() == "offset":
-            self.modifier, self.modifier_at = word, len(self.spelled) - 1
-        elif self.modifier and kind == "number":
-            value_at = self.modifier_at + 1
-            if self.modifier == "@":
-                sign = "-" if "-" in self.spelled[value_at:] else ""
-                self.spelled[value_at:] = [f" {len(self.moments_ms)}"]
-                self.moments_ms.append(self._moment_ms(sign + word, at))
-            elif _NOTHING.fullmatch(word):
-                del self.spelled[self.modifier_at :]
-            self.modifier = ""
-        elif word not in ("+", "-"):
-            self.modifier = ""
-
-    def _moment_ms(self, word: str, at: int) -> int:
-        try:
-            moment_ms = number_of(word) * 1000
-        except ValueError:
-            raise syntax_error(f"{word!r} is no moment; @ takes seconds since 1970", self.text, at) from None
-        if not abs(moment_ms) <= _FARTHEST_MS:
-            raise syntax_error(f"timestamp out of bounds for @ modifier: {word}", self.text, at)
-        # Half a millisecond is rounded away from zero.
-        return math.floor(moment_ms + 0.5) if moment_ms >= 0 else math.ceil(moment_ms - 0.5)
 
     def _require_bounds(self) -> None:
         for name, asked, allowed in (

@@ -1,104 +1,118 @@
-"""Numbers and strings of PromQL where Prometheus and the parser read them differently.
+"""Numbers, durations and strings of PromQL, read as Prometheus reads them.
 
-Rule: a spelling is only ever replaced by one that both read alike.
-Source: Prometheus documentation, "Querying basics / Literals"; the escapes of Go's string literals.
+Rule: a literal has exactly the value that Prometheus gives it, or is none.
+Source: Prometheus documentation, "Querying basics / Literals"; Go's integer, floating-point and string literals.
 """
 
 from __future__ import annotations
 
+import math
 import re
 
 from federation_core.errors import InvalidRequest
-from federation_core.labels import quote
 from federation_core.times import parse_duration_ms
 
-_DECIMAL = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][0-9]+)?")
-_UNDERSCORED = re.compile(r"[0-9]+(?:_[0-9]+)+(?:\.[0-9]+)?")
+# No two neighbours here can take the same digit, so that a long row of them is gone through once.
+_DIGITS = "[0-9](?:_?[0-9])*"
+_DECIMAL = re.compile(rf"(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][-+]?{_DIGITS})?")
+_HEXADECIMAL = re.compile(r"0[xX](?:_?[0-9a-fA-F])+")
+_OCTAL = re.compile(r"0(?:_?[0-7])+")
 _DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000}
+_INT64_MAX = 2**63 - 1
 #: What Prometheus holds in 64 bits of nanoseconds.
-LONGEST_MS = (2**63 - 1) // 1_000_000
-#: An escaped byte that is no character by itself.
-_HIGH_BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\(?:x[89a-fA-F][0-9a-fA-F]|[23][0-7]{2})")
-_ESCAPE = re.compile(
-    r"\\(?:x(?P<hex>[0-9a-fA-F]{2})|(?P<octal>[0-3][0-7]{2})|u(?P<short>[0-9a-fA-F]{4})|U(?P<long>[0-9a-fA-F]{8})"
-    r"|(?P<letter>[abfnrtv\\'\"]))"
+LONGEST_MS = _INT64_MAX // 1_000_000
+#: How much of a literal an error shows.
+SHOWN = 40
+_PART_OF_STRING = re.compile(
+    r"[^\\]+|\\(?:x(?P<hex>[0-9a-fA-F]{2})|(?P<octal>[0-3][0-7]{2})|u(?P<short>[0-9a-fA-F]{4})"
+    r"|U(?P<long>[0-9a-fA-F]{8})|(?P<letter>[abfnrtv\\'\"]))|(?P<wrong>\\)"
 )
 _LETTERS = dict(zip("abfnrtv\\'\"", "\a\b\f\n\r\t\v\\'\"", strict=True))
 
 
 def number_of(word: str) -> float:
-    """Read a number as PromQL does: decimal, hexadecimal, or a duration in seconds.
+    """Read a number as PromQL does: decimal, octal after a zero, hexadecimal, infinity, or a duration in seconds.
 
-    Raises ValueError: it is none.
+    Raises ValueError: it is none, or too large to be one.
 
-    >>> number_of("-1e3"), number_of("0x1F"), number_of("1m30s"), number_of("1_000")
-    (-1000.0, 31.0, 90.0, 1000.0)
+    >>> number_of("1e+3"), number_of("0x1F"), number_of("1m30s"), number_of("1_000"), number_of("010"), number_of("09")
+    (1000.0, 31.0, 90.0, 1000.0, 8.0, 9.0)
     """
-    sign, digits = (-1.0, word[1:]) if word.startswith("-") else (1.0, word)
-    digits = digits.replace("_", "")
-    try:
-        if digits.lower().startswith("0x"):
-            return sign * float(int(digits, 16))
-        return sign * (float(digits) if _DECIMAL.fullmatch(digits) else parse_duration_ms(digits) / 1000)
-    except (InvalidRequest, OverflowError) as exc:
-        raise ValueError(f"{word!r} is no number") from exc
+    if word.lower() in ("inf", "nan"):
+        return float(word)
+    digits = word.replace("_", "")
+    if _HEXADECIMAL.fullmatch(word) or _OCTAL.fullmatch(word):
+        whole = int(digits, 16 if digits[1] in "xX" else 8)
+        if whole <= _INT64_MAX:
+            return float(whole)
+        # Go reads octal digits that are too many as a decimal number, and knows no such hexadecimal one.
+    if _DECIMAL.fullmatch(word):
+        number = float(digits)
+        if math.isinf(number):
+            raise ValueError(f"number or duration out of range: {word[:SHOWN]}")
+        return number
+    return _duration_ms(word) / 1000
 
 
-def exceeds_durations(word: str) -> bool:
-    """Tell whether a number is a duration longer than Prometheus can hold; the parser would drop parts of it.
+def duration_ms_of(word: str) -> int:
+    """Read a number of seconds or a duration; parts of a millisecond are dropped.
 
-    >>> exceeds_durations("293y"), exceeds_durations("292y"), exceeds_durations("1e300"), exceeds_durations("0x5d")
-    (True, False, False, False)
+    Raises ValueError: it is none, or above 292 years.
+
+    >>> duration_ms_of("5m"), duration_ms_of("0.25"), duration_ms_of("1e-4"), duration_ms_of("010")
+    (300000, 250, 0, 8000)
     """
+    if _DURATION.fullmatch(word):
+        return _duration_ms(word)
+    seconds = number_of(word)
+    if not seconds * 1000 <= LONGEST_MS:
+        raise ValueError(f"duration out of range: {word[:SHOWN]} is above 292 years")
+    return math.floor(seconds * 1e9 + 0.5) // 1_000_000
+
+
+def _duration_ms(word: str) -> int:
     if not _DURATION.fullmatch(word):
-        return False
+        raise ValueError(f"bad number or duration: {word[:SHOWN]!r}")
     parts = re.findall(r"([0-9]+)(ms|[smhdwy])", word)
     # Digits without end are not made a number of.
-    return any(len(digits) > 18 for digits, _ in parts) or (
+    if any(len(digits) > 18 for digits, _ in parts) or (
         sum(int(digits) * _UNITS_MS[unit] for digits, unit in parts) > LONGEST_MS
-    )
+    ):
+        raise ValueError(f"duration out of range: {word[:SHOWN]} is above 292 years")
+    try:
+        return parse_duration_ms(word)
+    except InvalidRequest:
+        raise ValueError(f"bad number or duration: the units of {word[:SHOWN]!r} descend, each at most once") from None
 
 
-def respell_number(word: str) -> str:
-    """Return a number without the underscores that the parser stumbles over.
+def string_of(word: str) -> str:
+    """Read a string in any of its three quotes. Escaped bytes are together the bytes of UTF-8.
 
-    >>> respell_number("1_000"), respell_number("5m")
-    ('1000', '5m')
+    Raises ValueError: an escape is none, or the bytes are no UTF-8.
+
+    >>> string_of(r'"\\xc3\\xa9"'), string_of(r"`\\d`"), string_of("'a\\"'")
+    ('é', '\\\\d', 'a"')
     """
-    return word.replace("_", "") if _UNDERSCORED.fullmatch(word) else word
+    mark, inner = word[0], word[1:-1]
+    if mark == "`" or "\\" not in inner:
+        return inner
+    parts = []
+    for part in _PART_OF_STRING.finditer(inner):
+        if part.lastgroup == "wrong" or part["letter"] in {"'": ('"',), '"': ("'",)}[mark]:
+            raise ValueError(f"no escape a string may contain: {inner[part.start() : part.start() + 2]}")
+        parts.append(_bytes_of(part))
+    try:
+        return b"".join(parts).decode()
+    except UnicodeDecodeError:
+        raise ValueError("the escaped bytes of this string are no UTF-8") from None
 
 
-def respell_raw(word: str) -> str:
-    """Return a string in backticks as one in quotes where it holds a backslash.
-
-    >>> respell_raw(r"`\\d`"), respell_raw("`d`")
-    ('"\\\\\\\\d"', '`d`')
-    """
-    return quote(word[1:-1]) if "\\" in word else word
-
-
-def respell_string(word: str) -> str:
-    """Return a string whose escaped bytes are written as the characters they are together.
-
-    The parser takes each byte for a character.
-
-    Raises ValueError: they are no UTF-8.
-
-    >>> respell_string(r'"\\xc3\\xa9"'), respell_string('"plain"')
-    ('"é"', '"plain"')
-    """
-    if not _HIGH_BYTE.search(word):
-        return word
-    text, at = b"", 1
-    for escape in _ESCAPE.finditer(word):
-        text += word[at : escape.start()].encode() + _bytes_of(escape)
-        at = escape.end()
-    return quote((text + word[at:-1].encode()).decode())
-
-
-def _bytes_of(escape: re.Match[str]) -> bytes:
-    kind, value = escape.lastgroup, escape[escape.lastgroup or 0]
+def _bytes_of(part: re.Match[str]) -> bytes:
+    kind = part.lastgroup
+    if kind is None:
+        return part.group().encode()
+    value = part[kind]
     match kind:
         case "hex":
             return bytes([int(value, 16)])
@@ -106,4 +120,7 @@ def _bytes_of(escape: re.Match[str]) -> bytes:
             return bytes([int(value, 8)])
         case "letter":
             return _LETTERS[value].encode()
-    return chr(int(value, 16)).encode()
+    character = int(value, 16)
+    if character > 0x10FFFF or 0xD800 <= character <= 0xDFFF:
+        raise ValueError(f"\\{'u' if kind == 'short' else 'U'}{value} is no character")
+    return chr(character).encode()
