@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -13,8 +14,12 @@ from federation_core.errors import QueryExecutionError, QueryTooLarge
 from federation_core.labels import Labels
 from federation_core.query import TimeRange
 from federation_core.signals.metrics.compensated import sum_runs, two_sum
-from federation_core.signals.metrics.frame import Frame
+from federation_core.signals.metrics.count_values import count_values
+from federation_core.signals.metrics.expr import Grouping
+from federation_core.signals.metrics.frame import Frame, Grid
 from federation_core.signals.metrics.label_hash import hash_labels
+from federation_core.signals.metrics.run import SampleStore
+from federation_core.signals.metrics.session import Session
 from federation_core.tenancy import Limits
 from tests.support.instants import at, vector
 from tests.support.ranges import over
@@ -405,6 +410,36 @@ class TestCountValues:
         frame, _ = answer_one('count_values("n", x)', store, asked, limits=Limits(max_values=40_000))
         assert isinstance(frame, Frame)
         assert frame.series_count == 100
+
+    def test_they_are_refused_once_so_many_were_seen(self) -> None:
+        values = np.random.default_rng(1).random((4_000, 1_000))
+        labels = tuple(Labels.of({"i": str(i)}) for i in range(len(values)))
+        frame = Frame(labels, Grid(0, 1000, 1_000), values, np.ones(values.shape, dtype=np.bool_))
+        session = Session(SampleStore("one"), Limits().max_values, lambda: None, False)
+        tracemalloc.start()
+        try:
+            with pytest.raises(QueryTooLarge):
+                count_values(frame, Grouping((), without=False), "n", session)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < values.nbytes
+
+    @pytest.mark.parametrize("seed", range(5))
+    @pytest.mark.parametrize("clause", ["", "by (i)", "without (i)", "without (n)"])
+    def test_it_counts_over_any_number_of_blocks(self, seed: int, clause: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        rng = np.random.default_rng(seed)
+        store = []
+        for i in range(7):
+            values = rng.choice([0.0, -0.0, 1.0, NAN, INF], 6).tolist()
+            there = (rng.random(6) < 0.7).tolist()
+            points = every(600_000, [v if t else None for v, t in zip(values, there, strict=True)])
+            store.append(series(f'x{{i="{i % 3}",j="{i}"}}', points))
+        text = f'count_values {clause} ("n", x)'
+        whole = over(text, store, 3_000_000, 600_000)
+        monkeypatch.setattr("federation_core.signals.metrics.count_values._CELLS", 12)
+        assert over(text, store, 3_000_000, 600_000) == whole
+        assert sum(sum(row.values()) for row in whole.values()) == sum(len(times) for _, times, _ in store)
 
 
 class TestDelayedNames:

@@ -150,7 +150,10 @@ class NoSource:
     """Nothing is selected here."""
 
 
-def test_frames_join_as_samples_do() -> None:
+@pytest.mark.parametrize("cells", [8, 1 << 20])
+def test_frames_join_as_samples_do(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # However many rows × steps are worked on at once.
+    monkeypatch.setattr("federation_core.signals.metrics.matching._CELLS", cells)
     rng = random.Random(SEED)
     kinds: Sequence[str] = [check_one(rng) for _ in range(JOINS)]
     # The net is worth nothing unless answers, empty ones and errors are all there.
