@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -20,12 +22,14 @@ from federation_core.plan import Leaf
 from federation_core.query import Query, TimeRange
 from federation_core.signals.series.payload import Found
 from federation_core.tenancy import Limits, Scope
-from tests.support.prometheus_server import prometheus_holding
+from tests.support.prometheus_server import _free_port, _wait_until_ready, prometheus_holding
 from tests.support.sample_store import FAR_DEADLINE, Series, every, series
 
 pytestmark = pytest.mark.heavy
 T0_MS = 1_790_000_000_000
 SPAN = TimeRange(T0_MS, T0_MS + 600_000)
+#: A histogram that Prometheus keeps about itself as soon as it is asked something.
+DURATION = "prometheus_http_request_duration_seconds"
 STORES: dict[str, list[str]] = {
     "dev": ['up{job="api"}', 'up{job="web",namespace="shop"}', 'lat_bucket{job="web",le="0.5",namespace="shop"}'],
     "prod": ['up{job="api",namespace="shop"}', 'up{job="db",zone="ü"}', 'up{exported_cluster="x",job="db"}'],
@@ -151,6 +155,51 @@ def test_a_scope_holds_for_every_question(members: Mapping[str, Connector]) -> N
     assert federated('values "cluster" {job="api"}', members, scope).rows == ("prod",)
     assert {dict(row)["namespace"] for row in federated("series", members, scope).rows} == {"shop"}  # type: ignore[arg-type]
     assert federated("metadata", members, scope).rows == ()
+
+
+@pytest.fixture(scope="module")
+def scraping(prometheus_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connector]:
+    """A server that scrapes itself: metadata comes from nowhere else."""
+    folder = tmp_path_factory.mktemp("scraping")
+    address = f"127.0.0.1:{_free_port()}"
+    pace = "scrape_interval: 200ms, scrape_timeout: 200ms"
+    target = f"{{job_name: itself, {pace}, static_configs: [{{targets: ['{address}']}}]}}"
+    (folder / "prometheus.yml").write_text(f"scrape_configs: [{target}]\n")
+    words = {"config.file": folder / "prometheus.yml", "storage.tsdb.path": folder, "web.listen-address": address}
+    with subprocess.Popen(
+        [prometheus_binary, *(f"--{name}={value}" for name, value in words.items())],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        try:
+            _wait_until_ready(address, server)
+            opened = connector("prod", address)
+            for _ in range(200):
+                if DURATION in facts(opened, "metadata"):
+                    break
+                time.sleep(0.05)
+            yield opened
+        finally:
+            server.terminate()
+
+
+def facts(opened: Connector, text: str) -> dict[str, str]:
+    now_ms = time.time_ns() // 1_000_000
+    span = TimeRange(now_ms - 3_600_000, now_ms + 3_600_000)
+    rows = opened.fetch(Leaf("l", text, span), Scope("t", {"prod": ()}), FAR_DEADLINE).payload.rows
+    assert all(fact.help for fact in rows)
+    return {fact.metric: fact.type for fact in rows}
+
+
+def test_metadata_is_that_of_the_metrics_whose_series_are_meant(scraping: Connector) -> None:
+    everything = facts(scraping, "metadata")
+    assert everything["go_goroutines"] == "gauge"
+    assert len(everything) > 50
+    assert facts(scraping, 'metadata {__name__="go_goroutines"}') == {"go_goroutines": "gauge"}
+    assert facts(scraping, f'metadata {{__name__="{DURATION}_bucket"}}') == {DURATION: "histogram"}
+    # There may be more of them meanwhile.
+    assert facts(scraping, 'metadata {job="itself"}').items() >= everything.items()
+    assert facts(scraping, 'metadata {job="another"}') == {}
 
 
 def test_more_rows_than_the_tenant_may_have_are_cut_and_said(members: Mapping[str, Connector]) -> None:

@@ -17,7 +17,7 @@ from federation_core.tenancy import Scope
 
 @dataclass
 class SeriesStore:
-    """Answers from its series, in an order of its own, and remembers what it was asked."""
+    """Answers in an order of its own, with no more than a limit allows, and remembers what it was asked."""
 
     series: Sequence[Labels]
     types: Mapping[str, str] = field(default_factory=dict)
@@ -39,7 +39,8 @@ class SeriesStore:
                 rows = [row.get(expr.label) for row in found if row.get(expr.label)]
             case Question.METADATA:
                 rows = [Fact(name, self.types.get(name, "unknown")) for name in (row.get(NAME) for row in found)]
-        return Fetched(Found(expr.question, tuple(reversed(dict.fromkeys(rows)))))
+        distinct = tuple(reversed(dict.fromkeys(rows)))
+        return Fetched(Found(expr.question, distinct[: leaf.limit or None]))
 
     def inventory(self, deadline: Deadline) -> Inventory:
         return Inventory()

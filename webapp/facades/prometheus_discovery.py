@@ -28,6 +28,7 @@ from webapp.facades.prometheus_envelope import answer, failure
 blueprint = Blueprint("prometheus_discovery", __name__)
 _FORM = ["GET", "POST"]
 _DAY_MS = 86_400_000
+_ENDING = "(_bucket|_count|_sum|_gcount|_gsum|_total|_info)?"
 _ESCAPED = re.compile(r"_(_|[0-9A-Fa-f]{1,6}_)")
 
 
@@ -96,8 +97,8 @@ def _about(question: Question, label: str = "") -> Discovery:
 
 
 def _series_of(metric: str) -> Selector:
-    """Select a metric's series, which for a histogram or a summary have an ending."""
-    return Selector((Matcher(NAME, MatchOp.RE, re2.escape(metric) + "(_bucket|_count|_sum)?"),))
+    """Select a metric's series, whose names may have an ending that depends on its type."""
+    return Selector((Matcher(NAME, MatchOp.RE, re2.escape(metric) + _ENDING),))
 
 
 def _listed(asked: Discovery) -> Response:

@@ -298,7 +298,7 @@ class TestDiscovery:
         fact = {"type": "counter", "help": "", "unit": ""}
         for query in ("", "?metric=http_requests_total", "?limit=1", "?limit_per_metric=1"):
             assert client.get(f"{API}/metadata{query}").json["data"] == {"http_requests_total": [fact]}
-        for query in ("?metric=other", "?limit=0"):
+        for query in ("?metric=other", "?metric=http_requests", "?limit=0"):
             assert client.get(f"{API}/metadata{query}").json["data"] == {}
 
     @pytest.mark.parametrize(

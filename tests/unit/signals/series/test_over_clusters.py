@@ -72,6 +72,11 @@ def test_a_limit_holds_for_the_union_whoever_sent_what(limit: int) -> None:
         assert (found.more, said) == ((True, (TRUNCATED,)) if limit < 5 else (False, ()))
 
 
+def test_what_one_cluster_kept_back_is_said_though_the_union_has_no_more() -> None:
+    found, said = told("series", {"dev": SHOP["dev"], "stage": []}, limit=2)
+    assert (len(found.rows), found.more, said) == (2, True, (TRUNCATED,))
+
+
 def test_the_first_series_are_those_that_come_first_with_the_cluster_in_them() -> None:
     """Without its cluster `a` alone comes before `a` with `b`; with it, after."""
     store = {"prod": rows_of('up{a="1"}', 'up{a="1",b="2"}')}
@@ -117,6 +122,11 @@ class TestALabelClusterOfTheBackend:
         assert answered('series {job="api"}', OTHER).rows == tuple(
             rows_of('up{cluster="prod",exported_cluster="eu-1",job="api"}')
         )
+
+    def test_one_that_no_series_had_before_is_listed(self) -> None:
+        store = {"prod": rows_of('up{cluster="eu-1"}')}
+        assert answered("labels", store).rows == ("__name__", "cluster", "exported_cluster")
+        assert answered('values "cluster"', store).rows == ("prod",)
 
     def test_conditions_on_the_exported_one_hold(self) -> None:
         assert answered('values "job" {exported_cluster="eu-1"}', OTHER).rows == ("api",)
