@@ -38,7 +38,7 @@ from federation_core.query import Deadline
 #: How long a backend in reach may take to accept a connection.
 CONNECT_S: Final = 5.0
 #: The most an answer may hold, whatever the query's own limits are.
-MAX_ANSWER_BYTES: Final = 512 * 1024 * 1024
+MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
 #: Connections that are kept for the next request; more are opened when needed and closed after it.
 _KEPT: Final = 32
 _CHUNK_BYTES: Final = 256 * 1024

@@ -62,11 +62,11 @@ class Prometheus:
         cap = ("max_values", limits.max_values) if when.step_ms else ("max_samples", limits.max_samples)
         reply = self._api.query(leaf.text, when, deadline, SampleCap(self._cluster, *cap))
         if when.step_ms or not is_matrix(reply.data):
-            return Fetched(read_frame(reply.data, Grid.of(when)), reply.warnings)
+            return Fetched(read_frame(reply, Grid.of(when)), reply.warnings)
         node = parse(leaf.text)
         if not isinstance(node, MatrixSelector):
             raise Malformed("the backend answers an instant with a range", cluster=self._cluster)
-        return Fetched(read_samples(reply.data, node, when.end_ms), reply.warnings)
+        return Fetched(read_samples(reply, node, when.end_ms), reply.warnings)
 
     def fetch_all(self, leaves: Sequence[Leaf], scope: Scope, deadline: Deadline) -> list[Fetched]:
         """Answer several leaves at once, in their order.
@@ -111,7 +111,7 @@ class Prometheus:
     def ping(self, deadline: Deadline) -> None:
         """Return if the backend evaluates something; raise the ClusterError that explains why not otherwise."""
         reply = self._api.query("vector(1)", TimeRange(0, 0), deadline, SampleCap(self._cluster, "max_values", 1))
-        read_frame(reply.data, Grid(0, 0, 1))
+        read_frame(reply, Grid(0, 0, 1))
 
     def _names(self, path: str, deadline: Deadline) -> tuple[str, ...]:
         data = self._api.get(path, (), deadline).data

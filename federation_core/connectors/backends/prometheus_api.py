@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
+from federation_core.connectors.backends.prometheus_points import NO_POINTS, Points, take_points
 from federation_core.connectors.http import Answer, Fields, HttpClient
 from federation_core.errors import (
     FederationError,
@@ -39,10 +40,11 @@ _METADATA_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The `data` of an answer, and what the backend had to say with it."""
+    """The `data` of an answer, the points that were taken out of it, and what the backend had to say with it."""
 
     data: Any
     warnings: tuple[str, ...] = ()
+    points: Points = NO_POINTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,13 @@ class PrometheusApi:
         else:
             fields.append(("time", seconds(asked.end_ms)))
             path = "/api/v1/query"
-        return self._reply(self.http.ask("POST", path, tuple(fields), deadline, watch=watch))
+        answer = self.http.ask("POST", path, tuple(fields), deadline, watch=watch)
+        try:
+            body, points = take_points(answer.body)
+        except ValueError:
+            # Whatever it is, it is no answer of this API; the envelope's reader says so.
+            return self._reply(answer)
+        return replace(self._reply(replace(answer, body=body)), points=points)
 
     def get(self, path: str, fields: Sequence[tuple[str, str]], deadline: Deadline) -> Reply:
         """Return what a path of the API answers to a GET.

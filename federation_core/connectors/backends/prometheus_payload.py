@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from federation_core.connectors.backends.prometheus_api import Reply
+from federation_core.connectors.backends.prometheus_points import Points
 from federation_core.errors import Malformed, UnsupportedQuery
+from federation_core.labels import Labels
 from federation_core.signals.metrics.expr import MatrixSelector
 from federation_core.signals.metrics.frame import Frame, Grid, SampleColumns
 from federation_core.signals.metrics.moments import moment_of
@@ -23,37 +26,65 @@ def is_matrix(data: Any) -> bool:
     return isinstance(data, Mapping) and data.get("resultType") == "matrix"
 
 
-def read_frame(data: Any, grid: Grid) -> Frame:
+def read_frame(reply: Reply, grid: Grid) -> Frame:
     """Return the values of an expression on a grid.
 
     Raises Malformed, UnsupportedQuery.
     """
-    _require_floats(data)
-    return from_json(data, grid)
+    rows = _rows(reply)
+    if not _is_taken(rows, reply.points) or grid.is_instant:
+        return from_json(reply.data, grid)
+    points = reply.points
+    steps, rest = np.divmod(points.t_ms - grid.start_ms, grid.step_ms)
+    off = (rest != 0) | (steps < 0) | (steps >= grid.steps)
+    if off.any():
+        raise Malformed(f"not an answer to the query that was sent: {points.t_ms[off][0]} ms is not on the grid")
+    at = np.repeat(np.arange(len(rows)), np.diff(points.offsets)), steps
+    values = np.full((len(rows), grid.steps), np.nan)
+    present = np.zeros(values.shape, dtype=np.bool_)
+    values[at], present[at] = points.values, True
+    return Frame(_labels(rows), grid, values, present)
 
 
-def read_samples(data: Any, node: MatrixSelector, at_ms: int) -> SampleColumns:
+def read_samples(reply: Reply, node: MatrixSelector, at_ms: int) -> SampleColumns:
     """Return the samples of a matrix selector that was asked for at a moment; series without any are left out.
 
     Raises Malformed, UnsupportedQuery.
     """
-    _require_floats(data)
-    columns = samples_from_json(data)
+    rows, points = _rows(reply), reply.points
+    if _is_taken(rows, points):
+        columns = SampleColumns(_labels(rows), points.offsets, points.t_ms, points.values)
+    else:
+        columns = samples_from_json(reply.data)
     moment_ms = moment_of(node)
     end_ms = (at_ms if moment_ms is None else moment_ms) - node.offset_ms
     kept = (columns.t_ms > end_ms - node.window_ms) & (columns.t_ms <= end_ms)
     # Of a time written twice the last one counts; some stores keep both.
     kept[:-1] &= (columns.t_ms[:-1] != columns.t_ms[1:]) | (np.diff(columns.series_index) != 0)
     columns = columns.select(kept)
-    rows = np.flatnonzero(np.diff(columns.offsets))
-    return columns if len(rows) == columns.series_count else columns.take(rows)
+    there = np.flatnonzero(np.diff(columns.offsets))
+    return columns if len(there) == columns.series_count else columns.take(there)
 
 
-def _require_floats(data: Any) -> None:
+def _rows(reply: Reply) -> list[Mapping[str, Any]]:
+    """Return the series of an answer; a scalar has none."""
     try:
-        rows = data["result"] if data["resultType"] in ("vector", "matrix") else ()
+        rows = list(reply.data["result"]) if reply.data["resultType"] in ("vector", "matrix") else []
         native = any("histogram" in row or "histograms" in row for row in rows)
     except (LookupError, TypeError) as exc:
         raise Malformed(f"not an answer to a query: {type(exc).__name__}") from exc
     if native:
         raise UnsupportedQuery("native histograms are not supported", construct="native histogram")
+    return rows
+
+
+def _is_taken(rows: list[Mapping[str, Any]], points: Points) -> bool:
+    """Tell whether the points of all series were read as columns, in the order of the series."""
+    return len(points.offsets) == len(rows) + 1 and all(row.get("values") == i for i, row in enumerate(rows))
+
+
+def _labels(rows: list[Mapping[str, Any]]) -> tuple[Labels, ...]:
+    try:
+        return tuple(Labels.of(row["metric"]) for row in rows)
+    except (LookupError, TypeError, ValueError, AttributeError) as exc:
+        raise Malformed(f"not an answer to a query: {type(exc).__name__}") from exc
