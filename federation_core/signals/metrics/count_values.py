@@ -46,12 +46,13 @@ def count_values(frame: Frame, grouping: Grouping, label: str, session: Session)
         distinct = _distinct((bits for _, _, bits in _blocks(frame, session)), steps, session)
     numbered = _Numbered(frame, groups.of_rows, distinct, named, session)
     pairs = _distinct((numbers for numbers, _ in numbered), steps, session)
-    counts = np.zeros(len(pairs) * steps)
+    counts = np.zeros((len(pairs), steps))
     for numbers, at in numbered:
-        np.add.at(counts, np.searchsorted(pairs, numbers) * steps + at, 1.0)
-    counts = counts.reshape(len(pairs), steps)
+        np.add.at(counts, (np.searchsorted(pairs, numbers), at), 1.0)
     texts = [format_scalar(number) if named else "" for number in distinct.view(np.float64).tolist()]
-    each = zip((pairs // len(texts)).tolist(), (pairs % len(texts)).tolist(), strict=True)
+    numbers_of_pairs = (pairs % len(texts)).tolist()
+    session.write(sum(len(texts[number]) for number in numbers_of_pairs))
+    each = zip((pairs // len(texts)).tolist(), numbers_of_pairs, strict=True)
     labels = tuple(groups.labels[group].with_label(label, texts[number]) for group, number in each)
     return Frame(labels, frame.grid, counts, counts > 0)
 

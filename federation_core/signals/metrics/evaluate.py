@@ -110,7 +110,9 @@ class Evaluation:
         if call.function == "timestamp" and isinstance(call.arguments[0], VectorSelector):
             return drop_name(self._delayable(session.source.timestamps(call.arguments[0], self.grid)))
         function = FUNCTIONS[call.function]
-        context = Context(self.grid, call, session.warn, session.info, session.check, session.require_room)
+        context = Context(
+            self.grid, call, session.warn, session.info, session.check, session.require_room, session.write
+        )
         arguments = self._all(call.arguments, self._argument)
         result = function.apply(arguments, context).pruned()
         if function.keeps_name:

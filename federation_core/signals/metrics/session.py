@@ -18,6 +18,8 @@ from federation_core.signals.metrics.windows import Windows
 WARNING, INFO = "PromQL warning: ", "PromQL info: "
 #: How many annotations of a kind an answer has, as in Prometheus' API.
 _SHOWN = 10
+#: How much text takes the room of a value.
+_CHARACTERS_PER_VALUE = 8
 
 
 class Source(Protocol):
@@ -42,7 +44,8 @@ class Session:
 
     `max_values` bounds series × steps of what is held at once, `check` raises once nobody waits for the answer, and
     `delayed_names` drops metric names at the very end, as Prometheus does if told to. `said` collects the annotations,
-    each once.
+    each once. `written` is the text of labels that functions wrote, in characters, which counts until the end: frames
+    share it, so nobody knows when it goes.
     """
 
     source: Source
@@ -51,6 +54,7 @@ class Session:
     delayed_names: bool
     said: dict[str, None] = field(default_factory=dict)
     held: int = 0
+    written: int = 0
 
     def warn(self, text: str) -> None:
         """Note a warning."""
@@ -74,8 +78,16 @@ class Session:
         return tuple(shown)
 
     def require_room(self, values: int) -> None:
-        """Raise QueryTooLarge if so many values more than are held now are too many."""
-        require_room(self.held + values, self.max_values)
+        """Raise QueryTooLarge if so many values more than are held now are too many; text counts as what it takes."""
+        require_room(self.held + self.written // _CHARACTERS_PER_VALUE + values, self.max_values)
+
+    def write(self, characters: int) -> None:
+        """Count so much text before it is written into labels.
+
+        Raises QueryTooLarge.
+        """
+        self.written += characters
+        self.require_room(0)
 
 
 def require_room(asked: int, allowed: int) -> None:

@@ -21,7 +21,8 @@ class Context:
     """What a function knows beside its arguments: the steps, the call as it is written, and whom to tell.
 
     `warn` and `info` take the text of an annotation without its prefix. `check` raises once nobody waits for the
-    answer; `require_room` raises QueryTooLarge if so many values at once are more than the query may take.
+    answer; `require_room` raises QueryTooLarge if so many values at once are more than the query may take, and `write`
+    if so many more characters in labels are.
     """
 
     grid: Grid
@@ -30,6 +31,7 @@ class Context:
     info: Note
     check: Callable[[], None]
     require_room: Callable[[int], None]
+    write: Callable[[int], None]
 
 
 Apply: TypeAlias = Callable[[Sequence[Argument], Context], Frame]

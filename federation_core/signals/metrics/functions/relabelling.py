@@ -1,14 +1,15 @@
 """label_replace and label_join: functions of the labels alone.
 
 Rule: the expression is RE2 and must match the whole value; the replacement is expanded as Go expands a template. A
-label that becomes empty is removed. What is written is charged before it is made, a character like a byte of values:
-calls within calls could otherwise double a text without end.
+label that becomes empty is removed. What is written is charged before it is made, for every series, until the end of
+the evaluation: calls within calls could otherwise double a text without end, and operands hold one such text each.
 Source: Prometheus documentation, "Functions / label_replace, label_join"; documentation of Go's Regexp.Expand.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,6 @@ from federation_core.signals.metrics.functions.contract import (
     string_argument,
 )
 
-_BYTES_PER_VALUE = 8
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 
 
@@ -37,16 +37,14 @@ def _label_replace(arguments: Sequence[Argument], context: Context) -> Frame:
     _require_name(destination, "destination", "label_replace")
     template = list(_template(replacement, regex.groupindex, regex.groups))
     expanded: dict[str, str | None] = {}
-    written = 0
-    for value in {labels.get(source) for labels in frame.labels}:
+    for value, count in Counter(labels.get(source) for labels in frame.labels).items():
         context.check()
         found = regex.search(value)
         if found is None:
             expanded[value] = None
             continue
         parts = [part if isinstance(part, str) else found.group(part) or "" for part in template]
-        written += sum(map(len, parts))
-        context.require_room(written // _BYTES_PER_VALUE)
+        context.write(count * sum(map(len, parts)))
         expanded[value] = "".join(parts)
     rewritten = [expanded[labels.get(source)] for labels in frame.labels]
     changed = np.array([text is not None for text in rewritten], dtype=np.bool_)
@@ -62,11 +60,11 @@ def _label_join(arguments: Sequence[Argument], context: Context) -> Frame:
         _require_name(source, "source", "label_join")
     _require_name(destination, "destination", "label_join")
     between = len(separator) * max(0, len(sources) - 1)
-    written, result = 0, []
+    result = []
     for labels in frame.labels:
+        context.check()
         parts = [labels.get(source) for source in sources]
-        written += between + sum(map(len, parts))
-        context.require_room(written // _BYTES_PER_VALUE)
+        context.write(between + sum(map(len, parts)))
         result.append(labels.with_label(destination, separator.join(parts)))
     return _relabelled(frame, iter(result), destination, np.ones(frame.series_count, dtype=np.bool_))
 

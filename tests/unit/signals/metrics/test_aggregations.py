@@ -425,6 +425,14 @@ class TestCountValues:
             tracemalloc.stop()
         assert peak < values.nbytes
 
+    def test_their_texts_take_room_too(self) -> None:
+        # Three hundred digits each, and ten of a hundred such vectors are held at once.
+        store = vector(*((f'x{{i="{i}"}}', 1e-300 * (i + 1)) for i in range(100)))
+        operand = 'count_values("n", x)'
+        answer_one(operand, store, TimeRange(0, 0), limits=Limits(max_values=10_000))
+        with pytest.raises(QueryTooLarge):
+            answer_one(" or ".join([operand] * 10), store, TimeRange(0, 0), limits=Limits(max_values=10_000))
+
     @pytest.mark.parametrize("seed", range(5))
     @pytest.mark.parametrize("clause", ["", "by (i)", "without (i)", "without (n)"])
     def test_it_counts_over_any_number_of_blocks(self, seed: int, clause: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,7 @@ class TestRepairs:
         every_one = np.arange(len(used))
         histograms = Histograms(every_one, np.zeros_like(used), first, used, np.zeros(len(counts)), counts)
         grid = Grid(0, 0, 1)
-        nobody = Context(grid, Call("histogram_quantile", ()), print, print, lambda: None, lambda values: None)
+        nobody = Context(grid, Call("histogram_quantile", ()), print, print, lambda: None, print, print)
         with np.errstate(all="ignore"):
             got, falls = rising(histograms, nobody)
         for start, end in zip(first.tolist(), (first + used).tolist(), strict=True):

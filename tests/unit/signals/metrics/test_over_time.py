@@ -73,7 +73,7 @@ class TestOverTime:
         windows = windows_of(columns, grid, count + 1)
         call = parse(f"quantile_over_time(0.5, x[{count + 1}ms])")
         assert isinstance(call, Call)
-        context = Context(grid, call, print, print, lambda: None, lambda values: None)
+        context = Context(grid, call, print, print, lambda: None, print, print)
         tracemalloc.start()
         FUNCTIONS["quantile_over_time"].apply([Frame.scalar(grid, 0.5), windows], context)
         _, peak_bytes = tracemalloc.get_traced_memory()

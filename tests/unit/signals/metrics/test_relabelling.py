@@ -140,3 +140,28 @@ def test_a_text_that_doubles_with_every_call_is_refused_before_it_is_made(call: 
         text = call.format(text)
     with pytest.raises(QueryTooLarge):
         answer_one(text, vector(('x{a="12345678"}', 1)), TimeRange(0, 0), limits=Limits(max_values=100_000))
+
+
+@pytest.mark.parametrize(
+    "call",
+    ['label_replace({}, "a", "$1$1$1$1$1$1$1$1", "a", "(.*)")', 'label_join({}, "a", "", {})'],
+)
+def test_the_texts_of_all_operands_count_together(call: str) -> None:
+    # Each operand doubles an eight letters' text three times over, which on its own is fine.
+    operand = "x"
+    for _ in range(3):
+        operand = call.format(operand, ", ".join(['"a"'] * 8))
+    store = vector(('x{a="12345678"}', 1))
+    limits = Limits(max_values=2_000)
+    answer_one(operand, store, TimeRange(0, 0), limits=limits)
+    text = " or ".join(f'label_replace({operand}, "n", "{n}", "", "")' for n in range(10))
+    with pytest.raises(QueryTooLarge):
+        answer_one(text, store, TimeRange(0, 0), limits=limits)
+
+
+def test_a_text_counts_for_every_series_that_has_it() -> None:
+    store = vector(*((f'x{{i="{i}"}}', 1) for i in range(100)))
+    text = f'label_replace(x, "n", "{"a" * 1000}", "", "")'
+    answer_one(text, store, TimeRange(0, 0), limits=Limits(max_values=13_000))
+    with pytest.raises(QueryTooLarge):
+        answer_one(text, store, TimeRange(0, 0), limits=Limits(max_values=12_000))
