@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from federation_core.query import TimeRange
 from federation_core.signals.metrics.parse import parse
 from federation_core.signals.metrics.printer import to_text
 from federation_core.tenancy import Limits
-from tests.support.hostile_texts import texts, trees
+from tests.support.hostile_texts import GREEDY, texts, trees
 from tests.support.sample_store import answer_one, every, series
 
 #: What the progress file holds: an input's number, its length, its bytes; longer ones are cut.
@@ -93,7 +94,11 @@ class Trial:
         if parsed is None:
             return
         assert repr(parsed) == repr(tree), f"{printed!r} is read as {parsed!r}, which is not {tree!r}"
-        self._timed(printed, lambda: answer_one(printed, STORE, asked, limits=LIMITS), "evaluated")
+        self.query(printed, asked)
+
+    def query(self, text: str, asked: TimeRange) -> None:
+        """Evaluate a query over the small store, with little room."""
+        self._timed(text, lambda: answer_one(text, STORE, asked, limits=LIMITS), "evaluated")
 
     def _timed(self, text: str, run: Callable[[], Any], done: str) -> Any:
         self.progress.note(text)
@@ -114,6 +119,8 @@ def run(what: str, first_seed: int, count: int, trial: Trial) -> None:
     arguments: list[st.SearchStrategy[Any]] = [texts()]
     if what == "trees":
         arguments = [trees(), st.sampled_from(RANGES)]
+        for text, asked in product(GREEDY, RANGES):
+            trial.query(text, asked)
     attempt: Any = trial.text if what == "texts" else trial.tree
     for batch in range(0, count, BATCH):
         quick = settings(

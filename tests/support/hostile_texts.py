@@ -91,6 +91,32 @@ REPEATED = (
 )
 
 
+#: Queries that ask for far more than there is, or for nothing that there could be.
+GREEDY = (
+    *("x[10y:1ms]", "max_over_time(x[10y:1ms])", "sum_over_time(sum_over_time(x[1d:1ms])[1d:1ms])", "x offset 292y"),
+    *("rate(x[292y])", "x offset -292y", "sum(x offset -292y @ 9223372036854775)", "count_over_time(x[292y:292y] @ 0)"),
+    *("max_over_time(vector(1)[290y:1s])", "last_over_time((x or y_total)[1y:1s] offset -290y)", "topk(1e300, x)"),
+    *("topk(NaN, x)", "quantile(NaN, x)", "limitk(1e18, x)", "limit_ratio(NaN, x)", "predict_linear(x[1h], 1e308)"),
+    *(
+        "histogram_quantile(NaN, x)",
+        "clamp(x, NaN, NaN)",
+        "round(x, 0)",
+        "x ^ x ^ x",
+        "year(x * 1e300)",
+        "hour(x * 1e18)",
+    ),
+    *("x * on () group_left () x", "x + on () x", "count_values('x', x * 1e308)", "absent_over_time(nosuch[10y:1ms])"),
+    "label_join(x, 'a', '" + "s" * 9000 + "', 'a', 'a', 'a')",
+    "label_replace(x, 'a', '" + "$1" * 4000 + "', 'a', '(.*)')",
+    "label_replace(x, 'a', '$1', 'a', '" + "(.*)" * 500 + "')",
+    'x{a=~"' + "(a|b)?" * 2000 + '"}',
+    'x{a=~"' + "a{1000}" * 20 + '"}',
+    "max_over_time(" * 20 + "x" + "[1h:1s])" * 20,
+    " + ".join(["x"] * 200),
+    " or ".join(["y_total"] * 200),
+)
+
+
 def texts() -> st.SearchStrategy[str]:
     """Draw a hostile text."""
     fragment = st.sampled_from(FRAGMENTS)
