@@ -7,6 +7,7 @@ user's pattern: it backtracks without bound.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -117,6 +118,14 @@ def _words(exc: Exception) -> str:
 
 #: What one compiled pattern may hold in memory; ten thousand characters of plain alternatives take a quarter of it.
 _PATTERN_BYTES = 2 << 20
+# RE2 bounds what it compiles to, not what it makes of a pattern before: a copy for every repetition, hundreds of ranges
+# for every class of Unicode.
+_REPETITION = re.compile(r"\{([0-9]{1,4})[0-9]*(?:,([0-9]{0,4})[0-9]*)?\}")
+_MOST_REPETITIONS = 10_000
+_UNICODE_CLASS = re.compile(r"\\[pP]")
+_MOST_UNICODE_CLASSES = 500
+#: How much of a pattern an error shows.
+_SHOWN_CHARS = 100
 
 
 # Patterns are users' texts: what is kept of them is bounded by their number times their size, 256 MB at the very worst.
@@ -132,15 +141,33 @@ def compile_regex(pattern: str, *, dot_matches_newline: bool = True) -> Any:
     options.log_errors = False
     options.dot_nl = dot_matches_newline
     options.max_mem = _PATTERN_BYTES
+    excess = _excess(pattern)
+    if excess:
+        raise _bad_pattern(pattern, excess)
     try:
         return re2.compile(pattern, options)
     except (re2.error, UnicodeEncodeError) as exc:
-        raise InvalidRequest(
-            f"bad regular expression {pattern!r}: {_words(exc)}",
-            field="matcher",
-            got=pattern,
-            expected="an RE2 pattern",
-        ) from None
+        raise _bad_pattern(pattern, _words(exc)) from None
+
+
+def _excess(pattern: str) -> str:
+    """Say what of a pattern is too much to be compiled at all; empty if nothing is."""
+    repetitions = sum(int(most or least) for least, most in _REPETITION.findall(pattern))
+    if repetitions > _MOST_REPETITIONS:
+        return f"it counts to {repetitions} in all its repetitions, above {_MOST_REPETITIONS}"
+    classes = len(_UNICODE_CLASS.findall(pattern))
+    if classes > _MOST_UNICODE_CLASSES:
+        return f"it has {classes} classes of Unicode, above {_MOST_UNICODE_CLASSES}"
+    return ""
+
+
+def _bad_pattern(pattern: str, why: str) -> InvalidRequest:
+    shown = pattern if len(pattern) <= _SHOWN_CHARS else pattern[:_SHOWN_CHARS] + "…"
+    # RE2 repeats what it refuses.
+    why = why[:_SHOWN_CHARS]
+    return InvalidRequest(
+        f"bad regular expression {shown!r}: {why}", field="matcher", got=shown, expected="an RE2 pattern"
+    )
 
 
 @dataclass(frozen=True, slots=True, order=True)

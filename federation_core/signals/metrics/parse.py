@@ -48,6 +48,8 @@ from federation_core.signals.metrics.placeholders import FIRST_DURATION, FIRST_M
 SUPPORTED_AGGREGATIONS = frozenset(AGGREGATIONS) | SELECTIONS
 _ABOUT_FUNCTION = re.compile(r"(?:function with name|call to function) '(\w+)'")
 _Value = TypeVar("_Value")
+#: How much of the parser's message is shown.
+_SHOWN_CHARS = 300
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: The parser's operators are not hashable; their names are.
 _MATCH_OPS = {
@@ -115,6 +117,8 @@ def _refused(message: str, text: str, spelled: Spelled) -> QuerySyntaxError | Un
         return UnsupportedQuery(
             f"function {name} is not supported: Prometheus 3 calls it {_RENAMED[name]}", construct=f"function {name}"
         )
+    # The message repeats names as long as the text.
+    message = message[:_SHOWN_CHARS]
     found = list(re.finditer(rf"\b{re.escape(about[1])}\b", text)) if about else []
     return syntax_error(message, text, found[0].start()) if len(found) == 1 else QuerySyntaxError(message)
 

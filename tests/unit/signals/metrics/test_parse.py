@@ -74,6 +74,31 @@ def test_every_construct_becomes_its_node() -> None:
         ("x[1500ms]", "x[1s500ms]"),
         ("+Inf + NaN + 1e21", "Inf + NaN + 1e+21"),
         ("x offset 0s", "x"),
+        ("x offset -0s", "x"),
+        ("x offset 0s offset 5m", "x offset 5m"),
+        ("x offset +5m", "x offset 5m"),
+        ("offset + 0 + x", "offset + 0 + x"),
+        ("offset - 0", "offset - 0"),
+        ("offset offset 5m", "offset offset 5m"),
+        ("x{offset='a'} offset-5m @3", 'x{offset="a"} @ 3.000 offset -5m'),
+        ("x @ 1e+5", "x @ 100000.000"),
+        ("x @ 1.5E-3", "x @ 0.002"),
+        ("x @ 010", "x @ 8.000"),
+        ("x @ 5m", "x @ 300.000"),
+        ("x @ -5 - 5", "x @ -5.000 - 5"),
+        ("010 + 09 + 08.5 + 0x1e+5 + 1.5E-3", "8 + 9 + 8.5 + 30 + 5 + 0.0015"),
+        ("rate(x[010]) + rate(x[1e+1])", "rate(x[8s]) + rate(x[10s])"),
+        ("rate(x[+5m])", "rate(x[5m])"),
+        ("x[1.0014]", "x[1s1ms]"),
+        ("1 +-+- 5 + +x", "1 + 5 + x"),
+        ("--5 ^ 2 - +y", "(-(-(5 ^ 2))) - y"),
+        ("topk(-1, -x) - -3", "topk(-1, -x) - (-3)"),
+        ("x * on (a) group_left -y", "x * on (a) group_left () (-y)"),
+        ("x + fill (010) -y", "x + fill_left (8) fill_right (8) (-y)"),
+        ("x + fill (0) fill", "x + fill_left (0) fill_right (0) fill"),
+        ("x and and", 'x and {__name__="and"}'),
+        ('{or = "a"}', '{or="a"}'),
+        (r'x{a="\u00e9\U0001f916\101"}', 'x{a="é🤖A"}'),
         ("rate(x[5m] offset - 0m)", "rate(x[5m])"),
         ("x @ 12.3456", "x @ 12.346"),
         ("x @ -1.5 offset 5m", "x @ -1.500 offset 5m"),
@@ -116,6 +141,19 @@ def test_text_is_printed_in_one_spelling(text: str, printed: str) -> None:
         ("x @ 1e300", 1, 5),
         (r'x{a="\xe9"}', 1, 5),
         ("x +\n nosuch(y)", 2, 2),
+        ("x[5m:0]", 1, 6),
+        ("rate(sum(x)[5m:0.0001])", 1, 16),
+        ("x[-5m]", 1, 3),
+        ("x[5m:-1m]", 1, 6),
+        ("x offset 1e30", 1, 10),
+        ("1 + 1e400", 1, 5),
+        ("1__0", 1, 1),
+        ("0x8000000000000000", 1, 1),
+        (r'x{a="\400"}', 1, 5),
+        (r'x{a="\ud800"}', 1, 5),
+        (r"""x{a='\"'}""", 1, 5),
+        ('x{a=~"("}', 1, 6),
+        ("x and", 1, 6),
     ],
 )
 def test_syntax_errors_say_where(text: str, line: int, column: int) -> None:
@@ -142,6 +180,19 @@ def test_syntax_errors_say_where(text: str, line: int, column: int) -> None:
         "a + on (b) group_left (b) c",
         "x @ NaN",
         "sum_over_time(x[5m:0s])",
+        "+x[5m]",
+        "rate(+x[5m])",
+        '+"a"',
+        "x @ --1",
+        "x offset --1m",
+        "x offset 5m offset 0s",
+        "(x) offset 0s",
+        "x + fill (0) 1",
+        "time() + fill_left (0) x",
+        "x offset Inf",
+        "x\u00a0",
+        '{a=~".*"}',
+        '{a!~".+"}',
     ],
 )
 def test_what_prometheus_rejects_is_rejected(text: str) -> None:
@@ -153,6 +204,29 @@ def test_what_prometheus_rejects_is_rejected(text: str) -> None:
 def test_a_duration_the_parser_panics_on_is_a_syntax_error(text: str) -> None:
     with pytest.raises(QuerySyntaxError, match="duration"):
         parse(text)
+
+
+def test_nothing_reaches_the_parser_that_it_panics_on(capfd: pytest.CaptureFixture[str]) -> None:
+    for text in ("x[1e30]", "x offset 1e30", "x[5m:1e30]", "x offset NaN", "x @ 1e30", "x[1e400]"):
+        with pytest.raises(QuerySyntaxError):
+            parse(text)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "pattern", ["[[]", "[a[]", r"\Qa.b\E", r"\07", r"[\w-a]", "(?P<1a>a)", r"\pL{50}", "(?i)a|b", ".*", ""]
+)
+@pytest.mark.parametrize("op", [MatchOp.RE, MatchOp.NRE])
+def test_patterns_are_judged_by_re2_alone(op: MatchOp, pattern: str) -> None:
+    matcher = Matcher("a", op, pattern)
+    assert parse(f"x{{{matcher}}}") == VectorSelector(named("x", matcher))
+
+
+def test_a_condition_that_looks_like_a_placeholder_is_itself() -> None:
+    matchers = (Matcher("a", MatchOp.RE, "b|c"), Matcher("d", MatchOp.EQ, "0"), Matcher("e", MatchOp.NE, "0"))
+    assert parse('x{a=~"b|c",d="0",e!="0"} + 3000000') == Binary(
+        "+", VectorSelector(named("x", *matchers)), NumberLiteral(3_000_000.0)
+    )
 
 
 def test_or_inside_braces_is_rejected_as_it_would_escape_added_conditions() -> None:
@@ -171,6 +245,11 @@ def test_or_inside_braces_is_rejected_as_it_would_escape_added_conditions() -> N
         ("rate(x[2 * step()])", "duration arithmetic"),
         ("rate(x[5m:step()])", "duration arithmetic"),
         ("x offset (1m + 2m)", "duration arithmetic"),
+        ("x offset -(1m)", "duration arithmetic"),
+        ("x[--5m]", "duration arithmetic"),
+        ("holt_winters(x[5m], 0.5, 0.5)", "function holt_winters"),
+        ("timestamp(+x)", "a plus sign before the selector in timestamp()"),
+        ("absent(+(x))", "a plus sign before the selector in absent()"),
     ],
 )
 def test_what_needs_more_than_floats_or_is_experimental_is_refused_by_name(text: str, construct: str) -> None:
@@ -288,6 +367,6 @@ def compound(inner: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
 
 
 @given(st.recursive(VECTORS, compound, max_leaves=8))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_parse_reads_back_what_to_text_prints(expr: Expr) -> None:
     assert parse(to_text(expr)) == expr
