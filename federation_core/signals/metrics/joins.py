@@ -47,8 +47,8 @@ def join(node: Binary, left: Frame, right: Frame, session: Session) -> Frame:
     if fills == (None, None):
         left, right = _where_both_are(left, right)
     groups, of_left, of_right = match(left, right, matching)
-    # The partners' places by match group, and what is filled in.
-    session.require_room(len(groups) * left.grid.steps)
+    if fills != (None, None):
+        session.require_room(len(groups) * left.grid.steps)
     swapped = matching.card == "one-to-many"
     many, one = (of_right, of_left) if swapped else (of_left, of_right)
     for_many, for_one = reversed(fills) if swapped else fills

@@ -130,6 +130,7 @@ def pair_up(many: Grouped, partners: Partners, groups: int, session: Session) ->
         session.require_room(len(rows) * steps)
         return rows, partner_of_group[many.group[rows]]
     # At one step a match group has one partner at most: pairs are found in room for one number per group and step.
+    session.require_room(groups * steps)
     partner_at = np.full((groups, steps), -1)
     row, step = np.nonzero(partners.present)
     partner_at[partners.group[row], step] = row

@@ -19,6 +19,8 @@ from federation_core.signals.metrics.frame import Bools, Frame, Ints
 
 #: What a name is with: Prometheus drops the labels that tell a metric's type and unit together with it.
 NAME_LABELS = (NAME, "__type__", "__unit__")
+#: How many characters of a text a message shows.
+_SHOWN = 1000
 
 
 def keep_labels(series: Iterable[Labels], names: Iterable[str]) -> list[Labels]:
@@ -73,7 +75,12 @@ def describe(labels: Labels) -> str:
     >>> describe(Labels.of({"__name__": "up", "pod": "a"}))
     '{__name__="up", pod="a"}'
     """
-    return "{" + ", ".join(f"{_label_name(name)}={quote(value)}" for name, value in labels) + "}"
+    return "{" + ", ".join(f"{_label_name(_shown(name))}={quote(_shown(value))}" for name, value in labels) + "}"
+
+
+def _shown(text: str) -> str:
+    # A query can write labels of millions of characters, which no message should be.
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 def _same_labels(twice: Labels) -> QueryExecutionError:

@@ -33,3 +33,8 @@ def test_series_that_become_one_are_found_without_comparing_all_with_all(monkeyp
     with pytest.raises(QueryExecutionError, match=rf'same labelset: {{i="{count - 1}"}}$'):
         series.drop_name(frame, strictly=True)
     assert Counted.compared < count
+
+
+def test_a_message_shows_the_beginning_of_a_long_label() -> None:
+    assert series.describe(Labels.of({"a": "x" * 1000})) == '{a="' + "x" * 1000 + '"}'
+    assert series.describe(Labels.of({"a": "x" * 10**6, "b": "1"})) == '{a="' + "x" * 1000 + '…", b="1"}'
