@@ -35,8 +35,8 @@ class Facts:
     `bound`: no finite value is larger. `climbs`: a counter whose first value is large beside its growth.
     `wide`: large numbers that lie far apart. `chosen`: which rows there are depends on how ties were broken.
     `fixed`: the same at every step. `many_names`: rows that may differ in their names alone. `moved`: a selector with
-    both an offset and `@`. `grids`: (range + offset in ms, step in ms) of the subqueries whose left edge moves with the
-    evaluation time.
+    both an offset and `@`. `signed`: below a plus sign. `grids`: (range + offset in ms, step in ms) of the subqueries
+    whose left edge moves with the evaluation time.
     """
 
     kind: str = "vector"
@@ -55,6 +55,7 @@ class Facts:
     fixed: bool = False
     many_names: bool = False
     moved: bool = False
+    signed: bool = False
     grids: frozenset[tuple[int, int]] = frozenset()
 
     @property

@@ -179,7 +179,7 @@ class Sign(Rule):
     def facts(self, operands: Sequence[Facts]) -> Facts:
         (operand,) = operands
         if self.sign == "+":
-            return operand
+            return replace(operand, signed=True)
         return replace(operand, named=False, sign=-operand.sign, negative_zero=True, climbs=False, moved=False)
 
     def write(self, operands: Sequence[str], dialect: Dialect) -> str:

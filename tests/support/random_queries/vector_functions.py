@@ -5,6 +5,8 @@ Known differences of 2.42 from 3, kept out here:
 * `histogram_quantile`: 3 takes counts that differ by less than 1e-12 as equal, 2.42 does not: of rough counts only
   quantiles that hit no bucket's count.
 * `absent` with one label matched twice; label names beyond the classic ones; `sort_by_label`, `info`: not in 2.42.
+
+No difference, but refused by name in ours: `timestamp(+x)` and `absent(+x)` of a selector, whose sign the parser drops.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ class Timestamp(Rule):
     def facts(self, operands: Sequence[Facts]) -> Facts:
         (operand,) = operands
         require(not operand.moved, "2.42 forgets the offset beside an @")
+        require(not operand.signed, "refused: our parser does not see the sign")
         return Facts(
             labels=operand.labels,
             sign=1,
@@ -122,6 +125,7 @@ class Absent(Rule):
     """`absent(v)`."""
 
     def facts(self, operands: Sequence[Facts]) -> Facts:
+        require(not operands[0].signed, "refused: our parser does not see the sign")
         return Facts(
             whole=True,
             sign=1,
