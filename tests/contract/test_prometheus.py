@@ -6,10 +6,6 @@ without a label `cluster` of their own.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -39,7 +35,8 @@ from tests.oracle.answers import Answer, Refusal, difference, read, read_data
 from tests.oracle.test_against_prometheus import QUERIES, time_range_of
 from tests.support.connected import federate_over
 from tests.support.prometheus_server import PrometheusClient, _free_port, prometheus_holding
-from tests.support.sample_store import FAR_DEADLINE, Series, scope_of
+from tests.support.sample_store import FAR_DEADLINE, STALE, Series, evaluate_one, every, scope_of, series
+from tests.support.victoria_metrics import victoria_metrics_holding
 
 pytestmark = pytest.mark.heavy
 Stores = Mapping[str, Sequence[Series]]
@@ -262,45 +259,6 @@ class TestInventory:
             connector("prod", f"127.0.0.1:{_free_port()}").ping(FAR_DEADLINE)
 
 
-@contextmanager
-def victoria_metrics_holding(series: Sequence[Series], folder: Path) -> Iterator[str]:
-    """Start VictoriaMetrics with these samples; it keeps no NaN."""
-    binary = shutil.which("victoria-metrics")
-    if binary is None:
-        pytest.skip("victoria-metrics is not installed: apt-get install victoria-metrics")
-    address = f"127.0.0.1:{_free_port()}"
-    server = subprocess.Popen(
-        [binary, f"-storageDataPath={folder}", f"-httpListenAddr={address}", "-retentionPeriod=100y"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        lines = []
-        for labels, times, values in series:
-            inner = ",".join(f'{name}="{value}"' for name, value in labels if name != NAME)
-            head = f"{labels.get(NAME)}{{{inner}}}"
-            lines += [f"{head} {v!r} {t}" for t, v in zip(times, values, strict=True) if v == v]
-        body = "\n".join(lines).encode()
-        _until_it_answers(f"http://{address}/health")
-        with urllib.request.urlopen(f"http://{address}/api/v1/import/prometheus", body, timeout=60) as reply:
-            assert reply.status in (200, 204)
-        _until_it_answers(f"http://{address}/internal/force_flush")
-        yield address
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def _until_it_answers(url: str) -> None:
-    for _ in range(200):
-        try:
-            with urllib.request.urlopen(url, timeout=10):
-                return
-        except OSError:
-            time.sleep(0.05)
-    pytest.fail(f"{url} does not answer")
-
-
 def test_victoria_metrics_is_exact_by_its_raw_samples(
     prometheus_binary: str, stores: Stores, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -320,3 +278,16 @@ def test_victoria_metrics_is_exact_by_its_raw_samples(
                 found = difference(answer(query, connectors, asked), read(started.oracle.ask(query, asked)))
                 different += [f"{when} {query}: {found}"] if found else []
         assert different == []
+
+
+def test_victoria_metrics_tells_where_a_series_ended(tmp_path: Path) -> None:
+    held = [
+        series('x{a="1"}', every(15_000, [1, 2, 3, STALE], T0_MS)),
+        series('x{a="2"}', every(15_000, [4, STALE, 6, 7], T0_MS)),
+        series('x{a="3"}', every(15_000, [8, 9, 10, 11], T0_MS)),
+    ]
+    with victoria_metrics_holding(held, tmp_path) as address:
+        for asked in (TimeRange(T0_MS, T0_MS + 120_000, 5_000), TimeRange(T0_MS + 60_000, T0_MS + 60_000)):
+            for query in ("x", "count(x)", "count_over_time(x[1m])", "rate(x[1m])"):
+                want = read_data(to_json(evaluate_one(query, with_label({"": held}, CLUSTER, "prod")[""], asked)))
+                assert difference(answer(query, {"prod": connector("prod", address)}, asked), want) == "", query

@@ -66,7 +66,8 @@ class Prometheus:
         node = parse(leaf.text)
         if not isinstance(node, MatrixSelector):
             raise Malformed("the backend answers an instant with a range", cluster=self._cluster)
-        return Fetched(read_samples(reply, node, when.end_ms), reply.warnings)
+        nan_is_stale = self._engine.find(deadline).nan_is_stale
+        return Fetched(read_samples(reply, node, when.end_ms, nan_is_stale=nan_is_stale), reply.warnings)
 
     def fetch_all(self, leaves: Sequence[Leaf], scope: Scope, deadline: Deadline) -> list[Fetched]:
         """Answer several leaves at once, in their order.

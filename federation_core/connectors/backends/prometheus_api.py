@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -40,10 +40,14 @@ _METADATA_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The `data` of an answer, the points that were taken out of it, and what the backend had to say with it."""
+    """The `data` of an answer, the points that were taken out of it, and what the backend had to say with it.
+
+    `headers` are those of HTTP, their names in lower case.
+    """
 
     data: Any
     warnings: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
     points: Points = NO_POINTS
 
 
@@ -91,7 +95,7 @@ class PrometheusApi:
         if answer.status != 200 or envelope.get("status") != "success":
             raise self._refusal(answer, envelope)
         said = [*(envelope.get("warnings") or ()), *(envelope.get("infos") or ())]
-        return Reply(envelope.get("data"), tuple(self._named(str(text)) for text in said))
+        return Reply(envelope.get("data"), tuple(self._named(str(text)) for text in said), answer.headers)
 
     def _named(self, text: str) -> str:
         # The engine's annotations are about the query; anything else is about this cluster's answer.

@@ -2,7 +2,7 @@
 
 Rule: an engine that does not say what it is gets nothing to evaluate; one that cannot be asked is asked again soon.
 Prometheus, Thanos and Mimir evaluate with one engine; others speak its language with rules of their own.
-Source: the projects' answers to `/api/v1/status/buildinfo`.
+Source: the projects' answers to `/api/v1/status/buildinfo`; of VictoriaMetrics also what it keeps of a NaN.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ _KNOWN_S: Final = 600.0
 #: How long until a backend that did not tell is asked again.
 _ASK_AGAIN_S: Final = 30.0
 _VERSION = re.compile(r"v?(\d{1,4})\.(\d{1,4})\.")
+#: The header by which VictoriaMetrics alone is known; the release in its answer is made up, or missing.
+_SERVER: Final = "x-server-hostname"
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 #: What is certain of an engine whose own release does not tell which of Prometheus' it has inside.
 _WITHIN_OTHERS = (2, 33)
 
@@ -44,8 +47,8 @@ class EngineFinder:
         if self.clock_s() < self._until_s:
             return self._found
         try:
-            found = dialect_of(self.api.get("status/buildinfo", (), deadline).data)
-            holds_s = _KNOWN_S
+            reply = self.api.get("status/buildinfo", (), deadline)
+            found, holds_s = dialect_of(reply.data, reply.headers), _KNOWN_S
         except (Malformed, Rejected):
             # Releases from before this path was there, and proxies that do not let it through.
             found, holds_s = Dialect("unknown", on_grids=True), _ASK_AGAIN_S
@@ -53,14 +56,17 @@ class EngineFinder:
         return found
 
 
-def dialect_of(data: Any) -> Dialect:
-    """Return the dialect of an engine by its build information.
+def dialect_of(data: Any, headers: Mapping[str, str] = _NO_HEADERS) -> Dialect:
+    """Return the dialect of an engine by its build information, and by the headers that came with it.
 
     >>> dialect_of({"version": "2.42.0", "revision": "x", "goVersion": "go1.19"}).engine
     'Prometheus'
     >>> dialect_of({"version": "2.24.0"}).exact
     False
     """
+    if _SERVER in headers:
+        # It drops a NaN that is written, and keeps the one that says where a series ended.
+        return Dialect("VictoriaMetrics", nan_is_stale=True)
     if not isinstance(data, Mapping):
         return UNKNOWN
     version = _VERSION.match(str(data.get("version", "")))

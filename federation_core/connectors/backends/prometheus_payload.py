@@ -7,6 +7,7 @@ there twice counts once. Native histograms are refused by name: the API tells th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from federation_core.connectors.backends.prometheus_points import Points
 from federation_core.errors import Malformed, UnsupportedQuery
 from federation_core.labels import Labels
 from federation_core.signals.metrics.expr import MatrixSelector
-from federation_core.signals.metrics.frame import Frame, Grid, SampleColumns
+from federation_core.signals.metrics.frame import STALE_BITS, Frame, Grid, SampleColumns
 from federation_core.signals.metrics.moments import moment_of
 from federation_core.signals.metrics.prometheus_json import from_json, samples_from_json
 
@@ -46,8 +47,10 @@ def read_frame(reply: Reply, grid: Grid) -> Frame:
     return Frame(_labels(rows), grid, values, present)
 
 
-def read_samples(reply: Reply, node: MatrixSelector, at_ms: int) -> SampleColumns:
+def read_samples(reply: Reply, node: MatrixSelector, at_ms: int, *, nan_is_stale: bool = False) -> SampleColumns:
     """Return the samples of a matrix selector that was asked for at a moment; series without any are left out.
+
+    `nan_is_stale`: the backend stores no NaN but stale markers, whose bits JSON cannot tell.
 
     Raises Malformed, UnsupportedQuery.
     """
@@ -56,6 +59,10 @@ def read_samples(reply: Reply, node: MatrixSelector, at_ms: int) -> SampleColumn
         columns = SampleColumns(_labels(rows), points.offsets, points.t_ms, points.values)
     else:
         columns = samples_from_json(reply.data)
+    if nan_is_stale:
+        values = columns.values.copy()
+        values.view(np.uint64)[np.isnan(values)] = STALE_BITS
+        columns = replace(columns, values=values)
     moment_ms = moment_of(node)
     end_ms = (at_ms if moment_ms is None else moment_ms) - node.offset_ms
     kept = (columns.t_ms > end_ms - node.window_ms) & (columns.t_ms <= end_ms)

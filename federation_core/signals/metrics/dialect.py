@@ -52,13 +52,15 @@ class Dialect:
 
     `exact`: it evaluates as Prometheus does, so that leaves may be given to it. `on_grids`: at least a plain selector
     has the value at every step that it has in Prometheus, stale markers observed; else it has raw samples only.
-    `approximate`: leaves are given to it although it does not, because the configuration says so.
+    `nan_is_stale`: a NaN among its raw samples is a stale marker and nothing else. `approximate`: leaves are given to
+    it although it is not exact, because the configuration says so.
     """
 
     engine: str
     version: tuple[int, int] = _OLDEST
     exact: bool = False
     on_grids: bool = False
+    nan_is_stale: bool = False
     approximate: bool = False
 
     def spelled(self, expr: Expr) -> Expr | None:

@@ -31,6 +31,7 @@ from federation_core.labels import CLUSTER, NAME, Labels, Matcher, MatchOp, Sele
 from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, TimeRange
 from federation_core.signals.metrics import KIND
+from federation_core.signals.metrics.dialect import Dialect
 from federation_core.signals.metrics.frame import Frame, SampleColumns
 from federation_core.tenancy import Limits
 from tests.support.prometheus_replies import (
@@ -243,7 +244,7 @@ class TestEngine:
             (PROMETHEUS_3 | {"version": "v3.1.0-rc.1"}, "Prometheus", True, True),
             ({"version": "0.36.1", "goVersion": "go1.22"}, "Thanos", True, True),
             ({"application": "Grafana Mimir", "version": "2.14.0", "goVersion": "go1.22"}, "Mimir", True, True),
-            # VictoriaMetrics names a release of Prometheus, or none.
+            # What only speaks the API names a release of Prometheus, or none.
             ({"version": "2.24.0"}, "unknown", False, False),
             ({}, "unknown", False, False),
             ({"application": "Another", "version": "2.0.0", "goVersion": "go1.22"}, "unknown", False, False),
@@ -252,7 +253,17 @@ class TestEngine:
     )
     def test_it_is_what_the_build_says(self, build: Any, engine: str, exact: bool, on_grids: bool) -> None:
         found = dialect_of(build)
-        assert (found.engine, found.exact, found.on_grids) == (engine, exact, on_grids)
+        assert (found.engine, found.exact, found.on_grids, found.nan_is_stale) == (engine, exact, on_grids, False)
+
+    @pytest.mark.parametrize("build", [{}, {"version": "2.24.0"}, None])
+    def test_victoria_metrics_is_known_by_its_header(self, build: Any) -> None:
+        found = dialect_of(build, {"x-server-hostname": "vm-0"})
+        assert (found.engine, found.exact, found.on_grids, found.nan_is_stale) == (
+            "VictoriaMetrics",
+            False,
+            False,
+            True,
+        )
 
     def test_it_is_asked_once(self) -> None:
         with answering(backend_of()) as server:
