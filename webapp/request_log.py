@@ -21,7 +21,10 @@ _FACTS = "appsentry.log_facts"
 # Version ff is forbidden, and so are the all-zero ids.
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 #: Probes come every few seconds from several sides and say nothing unless they fail.
-_QUIET = frozenset({"/health", "/ready", "/-/healthy", "/-/ready"})
+_QUIET = frozenset(
+    {"/health", "/ready"}
+    | {f"{below}/-/{probe}" for below in ("", "/prometheus", "/strict/prometheus") for probe in ("healthy", "ready")}
+)
 
 _log = logging.getLogger(__name__)
 

@@ -29,11 +29,13 @@ def fetch(reader: SegmentReader, leaf: Leaf, limits: Limits, check: Callable[[],
 
     def ask(manifest: Manifest) -> Fetched:
         index = series_index(reader, manifest)
-        selected = sorted(set().union(*(index.select(selector) for selector in expr.selectors)))
-        check()
+        selected: set[int] = set()
+        for selector in expr.selectors:
+            check()
+            selected.update(index.select(selector))
         there = _seen(reader, manifest, leaf.time_range, check)
         numbers = index.numbers.tolist()
-        rows = [row for row in selected if numbers[row] in there]
+        rows = [row for row in sorted(selected) if numbers[row] in there]
         answer = tuple(dict.fromkeys(_rows(expr, reader, manifest, index, rows)))
         most = limits.max_series
         truncated = f"{len(answer)} rows, above max_series {most}" if len(answer) > most else ""

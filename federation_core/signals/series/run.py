@@ -75,9 +75,13 @@ class _Asked:
         rows = (set_aside(row, self._cluster) for row in fetched.payload.rows)
         if _on_exported(expr):
             # The label is made here, out of the backend's own `cluster`, so its conditions are decided here too.
-            rows = (row for row in rows if any(selector.matches(row) for selector in expr.selectors))
+            rows = (row for row in rows if self._matches(expr, row))
         labelled = tuple(row.with_label(CLUSTER, self._cluster) for row in rows)
         return replace(fetched, payload=Found(Question.SERIES, labelled))
+
+    def _matches(self, expr: Discovery, row: Labels) -> bool:
+        self._deadline.check_clock(self._cluster)
+        return any(selector.matches(row) for selector in expr.selectors)
 
     def _fetch(self, expr: Discovery) -> Fetched:
         self._deadline.check_clock(self._cluster)

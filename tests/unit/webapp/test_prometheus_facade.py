@@ -359,6 +359,22 @@ class TestScope:
         assert response.headers["WWW-Authenticate"] == 'Bearer realm="appsentry"'
 
 
+class TestHostileParameters:
+    @pytest.mark.parametrize("text", ["1e400", "-1e400", "9" * 400, "0x10", "1_000", "٣", "1;2", "\x00", "1e-400"])
+    def test_numbers_that_are_none_or_too_large(self, client: FlaskClient, text: str) -> None:
+        whole = {"query": "up", "start": str(NOW_S), "end": str(NOW_S), "step": "1"}
+        for name in ("start", "step", "timeout", "limit"):
+            refused(client.post(f"{API}/query_range", data=whole | {name: text}), 400, "bad_data")
+
+    def test_names_of_labels_and_matches_of_any_kind(self, client: FlaskClient) -> None:
+        for name in ("%00", "%F0%9F%A6%80", "a%22b", "a%5C", "%0A", "x" * 5000):
+            assert client.get(f"{API}/label/{name}/values").json["data"] == []
+        selector = '{"odd \\" name"="\\\\",__name__!=""}'
+        assert client.get(f"{API}/series", query_string={"match[]": selector}).json["data"] == []
+        many = {"match[]": [f'up{{a="{number}"}}' for number in range(5000)]}
+        refused(client.post(f"{API}/series", data=many), 422, "execution")
+
+
 class TestShapeOfErrors:
     def test_an_unknown_path_and_another_method(self, client: FlaskClient) -> None:
         assert "/prometheus/api/v1/nosuch" in refused(client.get(f"{API}/nosuch"), 404, "not_found")

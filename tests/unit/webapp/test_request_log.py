@@ -76,12 +76,13 @@ def test_a_later_version_of_traceparent_is_understood(client: FlaskClient) -> No
     assert client.get("/nowhere", headers={"traceparent": header}).json["trace_id"] == TRACE
 
 
+@pytest.mark.parametrize("path", ["/ready", "/-/ready", "/prometheus/-/ready", "/strict/prometheus/-/ready"])
 def test_probes_are_quiet_unless_they_fail(
-    client: FlaskClient, federation: InProcess, caplog: pytest.LogCaptureFixture
+    client: FlaskClient, federation: InProcess, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     caplog.set_level(logging.INFO)
-    client.get("/ready")
+    client.get(path)
     assert lines(caplog) == []
     federation.broken = StoreUnavailable("down")
-    client.get("/ready")
+    client.get(path)
     assert [line.status for line in lines(caplog)] == [503]
