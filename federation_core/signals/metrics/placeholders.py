@@ -210,7 +210,7 @@ class _Speller:
             # The parser gives these on as they are.
             self._take(repr(number))
             return
-        self._take(str(FIRST_NUMBER + len(self.spelled.numbers)))
+        self._take(f" {FIRST_NUMBER + len(self.spelled.numbers)}")
         self.spelled.numbers.append(number)
         self.spelled.signs_before.append(len(self.spelled.signs))
         self.due = False

@@ -106,35 +106,30 @@ COSTLY = {
     "words": repeated("and "),
     "unknown names": repeated("nosuch ", "nosuch(", ")"),
 }
-#: Runs in a process of its own, with room for itself and little more.
+#: Runs in a process of its own, with room for itself and little more, and a tenth of what one quadratic reading takes.
 MEASURE = """
-import json, resource, sys, time
+import json, resource, sys
 from federation_core.errors import FederationError
 from federation_core.signals.metrics.parse import parse
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
-took = {}
+resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
 for name, text in json.load(sys.stdin).items():
-    begin = time.process_time()
+    print(name, file=sys.stderr)
     try:
         parse(text)
     except FederationError as exc:
         assert len(exc.message) < 1000, name
-    took[name] = time.process_time() - begin
-print(json.dumps([took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def test_no_text_costs_more_than_a_second_and_a_little_memory() -> None:
+def test_no_text_takes_long_or_much_memory() -> None:
     # Larger ones are refused unread.
     assert [name for name, text in COSTLY.items() if len(text.encode()) > QUERY.text_bytes] == []
     done = subprocess.run(
         [sys.executable, "-c", MEASURE], input=json.dumps(COSTLY), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stderr == ""
-    took_s, most_kb = json.loads(done.stdout)
-    assert set(took_s) == set(COSTLY)
-    slowest = max(took_s, key=took_s.__getitem__)
-    # Each takes about a tenth of it; what is quadratic in 32 KB takes minutes.
-    assert took_s[slowest] < 2.0, slowest
-    assert most_kb < 250_000
+    # Nothing else is said, no panic of the parser.
+    assert done.stderr.splitlines() == list(COSTLY)
+    assert int(done.stdout) < 250_000

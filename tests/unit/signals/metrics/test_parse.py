@@ -190,6 +190,8 @@ def test_syntax_errors_say_where(text: str, line: int, column: int) -> None:
         "x + fill (0) 1",
         "time() + fill_left (0) x",
         "x offset Inf",
+        "sum.5",
+        "time1.5E-3",
         "x\u00a0",
         '{a=~".*"}',
         '{a!~".+"}',
