@@ -7,7 +7,6 @@ without a label `cluster` of their own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,21 +33,14 @@ from tests.oracle import lab_data
 from tests.oracle.answers import Answer, Refusal, difference, read, read_data
 from tests.oracle.test_against_prometheus import QUERIES, time_range_of
 from tests.support.connected import federate_over
-from tests.support.prometheus_server import PrometheusClient, _free_port, prometheus_holding
+from tests.support.prometheus_lab import Lab, Stores, connector, lab, with_label
+from tests.support.prometheus_server import _free_port, prometheus_holding
 from tests.support.sample_store import FAR_DEADLINE, STALE, Series, evaluate_one, every, scope_of, series
 from tests.support.victoria_metrics import victoria_metrics_holding
 
 pytestmark = pytest.mark.heavy
-Stores = Mapping[str, Sequence[Series]]
 T0_MS = lab_data.T0_S * 1000
 NOON = TimeRange(T0_MS + 4_000_000, T0_MS + 4_000_000)
-
-
-def connector(cluster: str, address: str, pushdown: str = "exact", signal: str = "metrics") -> Prometheus:
-    backend = Backend(signal, "prometheus", url=f"http://{address}", origin="clusters.yaml:1", pushdown=pushdown)
-    opened = connect(Cluster(cluster, "e", (backend,)), backend)
-    assert isinstance(opened, Prometheus)
-    return opened
 
 
 @dataclass
@@ -66,39 +58,6 @@ class Remembering:
         return self.real.fetch_all(leaves, scope, deadline)
 
 
-@dataclass
-class Lab:
-    """Six clusters' servers, and the one that holds all their samples as the federation shows them."""
-
-    addresses: Mapping[str, str]
-    oracle: PrometheusClient
-
-    def connectors(self, pushdown: str) -> dict[str, Connector]:
-        return {name: connector(name, address, pushdown) for name, address in self.addresses.items()}
-
-
-def with_label(stores: Stores, name: str, value: str) -> dict[str, list[Series]]:
-    return {
-        cluster: [(labels.with_label(name, value), t, v) for labels, t, v in kept] for cluster, kept in stores.items()
-    }
-
-
-@contextmanager
-def lab(binary: str, folder: Path, stores: Stores, own: str) -> Iterator[Lab]:
-    """Start all servers; `own` is the label `cluster` that the series have themselves: "", "same", or a name."""
-    with ExitStack() as running:
-
-        def serve(name: str, held: Stores) -> str:
-            (folder / name).mkdir()
-            return running.enter_context(prometheus_holding(binary, held, folder / name))
-
-        keys = {cluster: cluster if own == "same" else own for cluster in stores}
-        addresses = {cluster: serve(cluster, {keys[cluster]: kept}) for cluster, kept in stores.items()}
-        shown = with_label(stores, "exported_cluster", own) if own not in ("", "same") else stores
-        oracle = running.enter_context(closing(PrometheusClient(serve("oracle", shown))))
-        yield Lab(addresses, oracle)
-
-
 @pytest.fixture(scope="module")
 def stores() -> dict[str, list[Series]]:
     return lab_data.clusters()
@@ -106,7 +65,10 @@ def stores() -> dict[str, list[Series]]:
 
 @pytest.fixture(scope="module", params=["", "same", "eu"], ids=["no cluster label", "its own name", "another name"])
 def six(
-    request: pytest.FixtureRequest, prometheus_binary: str, stores: Stores, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    prometheus_binary: str,
+    stores: Stores,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Lab]:
     with lab(prometheus_binary, tmp_path_factory.mktemp("lab"), stores, request.param) as started:
         yield started

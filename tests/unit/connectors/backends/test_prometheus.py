@@ -258,12 +258,7 @@ class TestEngine:
     @pytest.mark.parametrize("build", [{}, {"version": "2.24.0"}, None])
     def test_victoria_metrics_is_known_by_its_header(self, build: Any) -> None:
         found = dialect_of(build, {"x-server-hostname": "vm-0"})
-        assert (found.engine, found.exact, found.on_grids, found.nan_is_stale) == (
-            "VictoriaMetrics",
-            False,
-            False,
-            True,
-        )
+        assert found == Dialect("VictoriaMetrics", nan_is_stale=True)
 
     def test_it_is_asked_once(self) -> None:
         with answering(backend_of()) as server:

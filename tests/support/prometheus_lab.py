@@ -1,0 +1,57 @@
+"""Real Prometheus servers, one a cluster, the one that holds everything, and our connectors to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from federation_core.config import Backend, Cluster
+from federation_core.connectors import Connector, connect
+from federation_core.connectors.backends.prometheus import Prometheus
+from federation_core.labels import EXPORTED_CLUSTER
+from tests.support.prometheus_server import PrometheusClient, prometheus_holding
+from tests.support.sample_store import Series
+
+Stores = Mapping[str, Sequence[Series]]
+
+
+def connector(cluster: str, address: str, pushdown: str = "exact", signal: str = "metrics") -> Prometheus:
+    backend = Backend(signal, "prometheus", url=f"http://{address}", origin="clusters.yaml:1", pushdown=pushdown)
+    opened = connect(Cluster(cluster, "e", (backend,)), backend)
+    assert isinstance(opened, Prometheus)
+    return opened
+
+
+@dataclass
+class Lab:
+    """Six clusters' servers, and the one that holds all their samples as the federation shows them."""
+
+    addresses: Mapping[str, str]
+    oracle: PrometheusClient
+
+    def connectors(self, pushdown: str) -> dict[str, Connector]:
+        return {name: connector(name, address, pushdown) for name, address in self.addresses.items()}
+
+
+def with_label(stores: Stores, name: str, value: str) -> dict[str, list[Series]]:
+    return {
+        cluster: [(labels.with_label(name, value), t, v) for labels, t, v in kept] for cluster, kept in stores.items()
+    }
+
+
+@contextmanager
+def lab(binary: str, folder: Path, stores: Stores, own: str) -> Iterator[Lab]:
+    """Start all servers; `own` is the label `cluster` that the series have themselves: "", "same", or a name."""
+    with ExitStack() as running:
+
+        def serve(name: str, held: Stores) -> str:
+            (folder / name).mkdir()
+            return running.enter_context(prometheus_holding(binary, held, folder / name))
+
+        keys = {cluster: cluster if own == "same" else own for cluster in stores}
+        addresses = {cluster: serve(cluster, {keys[cluster]: kept}) for cluster, kept in stores.items()}
+        shown = with_label(stores, EXPORTED_CLUSTER, own) if own not in ("", "same") else stores
+        oracle = running.enter_context(closing(PrometheusClient(serve("oracle", shown))))
+        yield Lab(addresses, oracle)
