@@ -18,6 +18,7 @@ from federation_core.signals.metrics.expr import (
     Matching,
     MatrixSelector,
     Subquery,
+    Unary,
     VectorSelector,
     map_children,
 )
@@ -148,6 +149,18 @@ def unaligned(real: Any, node: Subquery, grid: Grid) -> Grid:
 def everywhere(expr: Expr, change: Callable[[Any], Any]) -> Expr:
     below = map_children(expr, lambda child: everywhere(child, change))
     return change(below) if isinstance(below, VectorSelector | MatrixSelector | Subquery) else below
+
+
+def tight_sign(real: Any, text: str) -> Expr:
+    """Let a sign bind tighter than the power that it stands before."""
+
+    def change(node: Expr) -> Expr:
+        below = map_children(node, change)
+        if isinstance(below, Unary) and isinstance(below.operand, Binary) and below.operand.operator == "^":
+            return replace(below.operand, left=Unary(below.operand.left))
+        return below
+
+    return change(real(text))
 
 
 def ends_exchanged(real: Any, expr: Expr, asked: TimeRange) -> Expr:

@@ -34,6 +34,7 @@ from tests.oracle.fault_changes import (
     nan_is_largest,
     of_sample,
     or_of_all_labels,
+    tight_sign,
     unaligned,
     unanchored,
     unless_is_and,
@@ -156,6 +157,7 @@ FAULTS = (
         ("subquery", "offset of a subquery", "max_over_time"),
         wrap(answers, "resolve", without_subquery_offset),
     ),
+    Fault("parse", "a sign binds tighter than a power", ("^", "sign -"), wrap(answers, "parse", tight_sign)),
     Fault("moments", "start() is end()", ENDS, wrap(answers, "resolve", ends_exchanged)),
     Fault(
         "moments",

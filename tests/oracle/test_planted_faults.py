@@ -23,7 +23,7 @@ from tests.support.sample_store import Series
 
 pytestmark = pytest.mark.heavy
 SEED = int(os.environ.get("APPSENTRY_SEED", random.SystemRandom().randrange(2**32)))
-#: Queries within which every fault must be caught; most are by the first fifty, none yet took 350.
+#: Queries within which every fault must be caught; most are by the first fifty, none yet took 500.
 WITHIN = 3000
 
 
