@@ -58,7 +58,8 @@ class Connector(Protocol):
         """Answer one leaf of this connector's signal.
 
         Metrics: `leaf.text` is a matrix selector `name{…}[window]` at the instant `leaf.time_range.end_ms`
-        and the payload is the raw samples in (end - window, end], stale markers included.
+        and the payload is the raw samples in (end - window, end], stale markers included. A backend that evaluates
+        PromQL itself answers other leaves too, with a Frame, and need not have stale markers: `signals.metrics.rungs`.
 
         Series (a connector opened for `Backend.signal` "series", which is the entry of metrics): `leaf.text` is a
         question as `signals.series.language` reads it, such as `values "job" {…} or {…}`, about the series that have a

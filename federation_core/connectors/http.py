@@ -39,8 +39,8 @@ from federation_core.query import Deadline
 CONNECT_S: Final = 5.0
 #: The most an answer may hold, whatever the query's own limits are.
 MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
-#: Connections that are kept for the next request; more are opened when needed and closed after it.
-_KEPT: Final = 32
+#: Connections that are kept for the next request; more are opened when needed, closed after it, and logged.
+_KEPT: Final = 128
 _CHUNK_BYTES: Final = 256 * 1024
 #: Sockets take no longer timeout than some; a deadline further away than this is looked at again.
 _LONGEST_S: Final = 3_600.0

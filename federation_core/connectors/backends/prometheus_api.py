@@ -30,8 +30,13 @@ from federation_core.signals.metrics.windows import LOOKBACK_MS
 
 #: An execution error that is a limit of the backend's own, by its words: of Prometheus, Mimir and Thanos.
 _LIMITED = re.compile(r"too many samples|err-mimir-|exceed(s|ed)\b|limit\b", re.IGNORECASE)
-#: Thanos and VictoriaMetrics leave out what does not answer unless they are told not to; others do not know the words.
-NOTHING_LESS: Final[Fields] = (("partial_response", "0"), ("deny_partial_response", "1"))
+#: Thanos and VictoriaMetrics leave out what does not answer, and Thanos takes averages over time for samples, unless
+#: they are told not to; others do not know the words.
+NOTHING_LESS: Final[Fields] = (
+    ("partial_response", "0"),
+    ("deny_partial_response", "1"),
+    ("max_source_resolution", "0s"),
+)
 #: The longest that a backend is told it may take; a number of any size is not understood everywhere.
 _LONGEST_MS: Final = 3_600_000
 #: Metadata is small: an answer above this is none that anybody can use.

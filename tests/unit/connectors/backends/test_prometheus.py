@@ -5,6 +5,7 @@ The server here answers as it is told; real ones are asked in tests/contract/tes
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -116,8 +117,8 @@ class TestRequests:
             connector(server).fetch(Leaf("a", "x", AT), SCOPE, deadline)
         (request,) = server.asked
         assert 20 < float(request.field("timeout")) <= 30
-        named = ("lookback_delta", "partial_response", "deny_partial_response")
-        assert [request.field(name) for name in named] == ["300.000", "0", "1"]
+        named = ("lookback_delta", "partial_response", "deny_partial_response", "max_source_resolution")
+        assert [request.field(name) for name in named] == ["300.000", "0", "1", "0s"]
 
     def test_leaves_of_a_shard_are_asked_at_once(self) -> None:
         together = threading.Barrier(2, timeout=10)
@@ -371,6 +372,18 @@ class TestTheLabelCluster:
             ("/api/v1/label/cluster/values", ['x{namespace="shop"}', 'y{namespace="shop"}']),
             ("/api/v1/label/__name__/values", ['x{namespace="shop",cluster=""}', 'y{namespace="shop",cluster=""}']),
         ]
+
+    @pytest.mark.parametrize("build", [PROMETHEUS_2, {}, Reply(b"", 404)], ids=["pushed", "samples", "selectors"])
+    def test_nothing_is_asked_without_them(self, build: Any) -> None:
+        def query(request: Request) -> Reply:
+            return success(matrix() if re.match(r"[^(]*\[", request.field("query")) else vector())
+
+        with answering(backend_of(build, query, ["prod"])) as server:
+            run(server, 'sum(x{ns="a"}) / sum(rate(y{ns="a"}[5m])) or absent(timestamp(z{ns="a"}))')
+        asked = [value for r in server.asked for name, value in r.fields if name in ("query", "match[]")]
+        assert len(asked) >= 2
+        for text in asked:
+            assert len(re.findall(r"\b[xyz]\b", text)) == text.count('ns="a"') > 0
 
     @pytest.mark.parametrize("text", ['sum(x{exported_cluster="eu"})', "count by (exported_cluster) (x)"])
     def test_a_leaf_that_names_what_is_made_here_is_not_pushed(self, text: str) -> None:
