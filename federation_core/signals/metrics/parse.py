@@ -56,7 +56,7 @@ _MATCH_OPS = {
     "MatchOp.Equal": MatchOp.EQ,
     "MatchOp.NotEqual": MatchOp.NE,
 }
-#: Functions that look at their argument as it is written, if it is a selector.
+#: Functions that look at their argument as it is written, if it is a selector; they drop its name and value.
 _OF_SELECTORS = frozenset({"timestamp", "absent"})
 #: Names of Prometheus 2.
 _RENAMED = {"holt_winters": "double_exponential_smoothing"}
@@ -187,8 +187,9 @@ class _Conversion:
         before = self.signs
         arguments = tuple(self.expression(argument) for argument in node.args)
         if name in _OF_SELECTORS and self.signs > before and isinstance(arguments[0], VectorSelector):
-            # The sign makes an expression of the selector, which the function looks at as such; the tree has no plus.
-            raise _unsupported(f"a plus sign before the selector in {name}()")
+            # A sign makes an expression of the selector. The tree has no plus, but what gives the same here.
+            selector = arguments[0]
+            arguments = (Aggregate("group", selector) if name == "absent" else Unary(Unary(selector)),)
         return Call(name, arguments)
 
     def _aggregate(self, node: Any) -> Aggregate:

@@ -94,6 +94,9 @@ def test_every_construct_becomes_its_node() -> None:
         ("--5 ^ 2 - +y", "(-(-(5 ^ 2))) - y"),
         ("topk(-1, -x) - -3", "topk(-1, -x) - (-3)"),
         ("x * on (a) group_left -y", "x * on (a) group_left () (-y)"),
+        ("timestamp(+x)", "timestamp(-(-x))"),
+        ("timestamp(+(x)) + timestamp(x) + timestamp(+abs(x))", "timestamp(-(-x)) + timestamp(x) + timestamp(abs(x))"),
+        ("absent(+x)", "absent(group(x))"),
         ("x + fill (010) -y", "x + fill_left (8) fill_right (8) (-y)"),
         ("x + fill (0) fill", "x + fill_left (0) fill_right (0) fill"),
         ("x and and", 'x and {__name__="and"}'),
@@ -250,8 +253,6 @@ def test_or_inside_braces_is_rejected_as_it_would_escape_added_conditions() -> N
         ("x offset -(1m)", "duration arithmetic"),
         ("x[--5m]", "duration arithmetic"),
         ("holt_winters(x[5m], 0.5, 0.5)", "function holt_winters"),
-        ("timestamp(+x)", "a plus sign before the selector in timestamp()"),
-        ("absent(+(x))", "a plus sign before the selector in absent()"),
     ],
 )
 def test_what_needs_more_than_floats_or_is_experimental_is_refused_by_name(text: str, construct: str) -> None:
