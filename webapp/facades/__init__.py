@@ -14,13 +14,14 @@ from webapp.errors import Shape
 from webapp.facades import prometheus, prometheus_discovery
 from webapp.facades.prometheus_envelope import SHAPE
 
+#: Where Prometheus' API lies, and what the names of its routes begin with.
+_PROMETHEUS = {"/prometheus": "", "/strict/prometheus": "strict_"}
 #: Path prefix → how its errors look, those included that no route of the façade has seen.
-SHAPES: Mapping[str, Shape] = {"/prometheus/": SHAPE, "/strict/prometheus/": SHAPE}
+SHAPES: Mapping[str, Shape] = {f"{prefix}/": SHAPE for prefix in _PROMETHEUS}
 
 
 def register(app: Flask) -> None:
     """Register every façade, and its strict twin."""
     for module in (prometheus, prometheus_discovery):
-        for before in ("", "/strict"):
-            name = f"{before.strip('/')}{'_' if before else ''}{module.blueprint.name}"
-            app.register_blueprint(module.blueprint, name=name, url_prefix=f"{before}/prometheus")
+        for prefix, named in _PROMETHEUS.items():
+            app.register_blueprint(module.blueprint, name=named + module.blueprint.name, url_prefix=prefix)

@@ -18,7 +18,7 @@ from webapp.api.health import version
 from webapp.ask import pipeline
 from webapp.auth import public, scope
 from webapp.facades import prometheus_parameters as parameters
-from webapp.facades.prometheus_envelope import answer, failure, format_limit, success
+from webapp.facades.prometheus_envelope import answer, failure, first_rows, success
 
 blueprint = Blueprint("prometheus", __name__)
 _FORM = ["GET", "POST"]
@@ -59,7 +59,7 @@ def _text() -> str:
 def _cut(data: dict[str, Any], limit: int) -> tuple[dict[str, Any], bool]:
     if data["resultType"] not in ("vector", "matrix"):
         return data, False
-    rows, truncated = format_limit(data["result"], limit)
+    rows, truncated = first_rows(data["result"], limit)
     return {**data, "result": rows}, truncated
 
 

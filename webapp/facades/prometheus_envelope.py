@@ -61,8 +61,8 @@ def http_error(error: HTTPException) -> Response:
 SHAPE = Shape(federation_error, http_error)
 
 
-def format_limit(rows: list[Any], limit: int) -> tuple[list[Any], bool]:
-    """Return the first `limit` rows, 0 meaning all, and whether that took some away."""
+def first_rows(rows: list[Any], limit: int) -> tuple[list[Any], bool]:
+    """Return the first `limit` rows, 0 meaning all, and whether there are more."""
     kept = rows[: limit or None]
     return kept, len(kept) < len(rows)
 
