@@ -6,13 +6,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
-from federation_core.errors import QuotaExceeded, StoreUnavailable
+from federation_core.errors import FederationError, QuotaExceeded, StoreUnavailable
 from tests.unit.webapp.conftest import NOW_MS
 from tests.unit.webapp.in_process import InProcess
 from tests.unit.webapp.test_auth import bearer, claims
+from webapp.errors import TABLE
 from webapp.facades.prometheus_discovery import unescaped
+from webapp.facades.prometheus_envelope import federation_error
 
 API = "/prometheus/api/v1"
 STRICT = "/strict/prometheus/api/v1"
@@ -375,7 +378,17 @@ class TestHostileParameters:
         refused(client.post(f"{API}/series", data=many), 422, "execution")
 
 
+#: The types of Prometheus' API (documentation, "HTTP API / Format overview", and its source).
+ERROR_TYPES = {"timeout", "canceled", "execution", "bad_data", "internal", "unavailable", "not_found"}
+
+
 class TestShapeOfErrors:
+    @pytest.mark.parametrize("cls", TABLE, ids=lambda cls: cls.__name__)
+    def test_every_class_has_a_type_of_prometheus(self, app: Flask, cls: type[FederationError]) -> None:
+        assert TABLE[cls].error_type in ERROR_TYPES
+        with app.test_request_context(f"{API}/query"):
+            refused(federation_error(cls("what happened")), TABLE[cls].status, TABLE[cls].error_type)
+
     def test_an_unknown_path_and_another_method(self, client: FlaskClient) -> None:
         assert "/prometheus/api/v1/nosuch" in refused(client.get(f"{API}/nosuch"), 404, "not_found")
         response = client.delete(f"{API}/series")
