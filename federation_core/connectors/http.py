@@ -165,8 +165,8 @@ class HttpClient:
                     url,
                     body=body,
                     headers=self._headers(body is not None),
+                    # Neither retries nor redirects.
                     retries=False,
-                    redirect=False,
                     timeout=urllib3.Timeout(connect=min(left_s, CONNECT_S), read=left_s),
                     preload_content=False,
                 )

@@ -89,6 +89,16 @@ class TestRequests:
             opened = client(server.url)
             assert [opened.ask("POST", "/", (), FAR).status for _ in range(3)] == [200, 200, 200]
 
+    def test_a_kept_connection_that_is_closed_under_the_request_is_replaced_once(self) -> None:
+        quiet = Reply(act=lambda _: None)
+        replies = iter([Reply(b"first"), quiet, Reply(b"second"), quiet, quiet, Reply(b"not asked")])
+        with answering(lambda _: next(replies)) as server:
+            opened = client(server.url)
+            assert [opened.ask("POST", "/", (), FAR).body for _ in range(2)] == [b"first", b"second"]
+            with pytest.raises(Malformed, match="broke off"):
+                opened.ask("POST", "/", (), FAR)
+        assert len(server.asked) == 5
+
     def test_a_redirect_is_an_answer_and_not_followed(self) -> None:
         with answering(lambda _: Reply(status=302, headers={"Location": "http://127.0.0.1:1/"})) as server:
             assert client(server.url).ask("GET", "/", (), FAR).status == 302
@@ -111,8 +121,10 @@ class TestEnds:
         with answering(lambda _: Reply(act=then)) as server:
             canceller = threading.Thread(target=lambda: arrived.wait(10) and cancellation.cancel())
             canceller.start()
+            deadline = Deadline(now_ms() + 60_000, now_ms, cancellation)
             with pytest.raises(QueryCanceled):
-                client(server.url).ask("GET", "/", (), Deadline(now_ms() + 60_000, now_ms, cancellation))
+                client(server.url).ask("GET", "/", (), deadline)
+            assert now_ms() < deadline.at_ms
             canceller.join()
 
     def test_a_dark_backend_is_unreachable(self) -> None:
@@ -266,6 +278,8 @@ class TestTls:
         opened = client(over_tls, Access(ca_file=cert, cert_file=cert, key_file=key))
         canceller = threading.Timer(0.2, cancellation.cancel)
         canceller.start()
+        deadline = Deadline(now_ms() + 60_000, now_ms, cancellation)
         with pytest.raises(QueryCanceled):
-            opened.ask("GET", "/hang", (), Deadline(now_ms() + 60_000, now_ms, cancellation))
+            opened.ask("GET", "/hang", (), deadline)
+        assert now_ms() < deadline.at_ms
         canceller.join()

@@ -152,6 +152,15 @@ class TestSamples:
         assert isinstance(found, SampleColumns)
         assert (found.t_ms.tolist(), found.values.tolist()) == ([30_000, 40_000, 40_000], [2.0, 3.0, 4.0])
 
+    def test_where_a_backend_has_no_other_nan_it_is_a_stale_marker(self) -> None:
+        points = matrix(({"a": "1"}, [(30, "1"), (40, "NaN")]))
+        for headers, stale in (({}, [False, False]), ({"X-Server-Hostname": "vm"}, [False, True])):
+            build = Reply({"status": "success", "data": {}}, headers=headers)
+            with answering(backend_of(build, lambda _: success(points))) as server:
+                found = connector(server).fetch(Leaf("a", "x[1m]", AT), SCOPE, FAR_DEADLINE).payload
+            assert isinstance(found, SampleColumns)
+            assert found.stale.tolist() == stale
+
     @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 1000])
     def test_samples_are_counted_in_whatever_pieces_they_come(self, size: int) -> None:
         text = b'{"metric":{"a":"tricky \\"]\\"]","b":"[1,\\"2\\"]"},"values":[[1,"2"],[3,"4"]],"value":[5,"6"]}'
