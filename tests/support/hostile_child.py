@@ -25,7 +25,7 @@ from federation_core.query import TimeRange
 from federation_core.signals.metrics.parse import parse
 from federation_core.signals.metrics.printer import to_text
 from federation_core.tenancy import Limits
-from tests.support.hostile_texts import GREEDY, texts, trees
+from tests.support.hostile_texts import GREEDY, TOGETHER, texts, trees
 from tests.support.sample_store import answer_one, every, series
 
 #: What the progress file holds: an input's number, its length, its bytes; longer ones are cut.
@@ -35,7 +35,7 @@ PROGRESS_BYTES = 16 + SHOWN_BYTES
 MOST_S = 2.0
 #: An address space that no bounded evaluation needs; what asks for more gets a MemoryError.
 MOST_BYTES = 4 << 30
-#: Inputs per run of hypothesis: it remembers what it has drawn.
+#: Examples per run of hypothesis: it remembers what it has drawn.
 BATCH = 4000
 LIMITS = Limits(max_values=300_000)
 STORE = [
@@ -80,6 +80,11 @@ class Trial:
         self.outcomes: Counter[str] = Counter()
         self.slowest: tuple[float, str] = (0.0, "")
 
+    def texts(self, together: list[str]) -> None:
+        """Parse some texts."""
+        for text in together:
+            self.text(text)
+
     def text(self, text: str) -> None:
         """Parse a text; what parses must survive printing."""
         parsed = self._timed(text, lambda: parse(text), "parsed")
@@ -117,14 +122,15 @@ class Trial:
 def run(what: str, first_seed: int, count: int, trial: Trial) -> None:
     """Try so many inputs of one kind."""
     arguments: list[st.SearchStrategy[Any]] = [texts()]
+    examples = count if what == "trees" else -(-count // TOGETHER)
     if what == "trees":
         arguments = [trees(), st.sampled_from(RANGES)]
         for text, asked in product(GREEDY, RANGES):
             trial.query(text, asked)
-    attempt: Any = trial.text if what == "texts" else trial.tree
-    for batch in range(0, count, BATCH):
+    attempt: Any = trial.texts if what == "texts" else trial.tree
+    for batch in range(0, examples, BATCH):
         quick = settings(
-            max_examples=min(BATCH, count - batch),
+            max_examples=min(BATCH, examples - batch),
             database=None,
             deadline=None,
             phases=[Phase.generate],

@@ -5,6 +5,7 @@ Rule: nothing here need be valid. Most fragments are the grammar's own, so that 
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from hypothesis import strategies as st
@@ -122,38 +123,56 @@ GREEDY = (
 )
 
 
-def texts() -> st.SearchStrategy[str]:
-    """Draw a hostile text."""
-    fragment = st.sampled_from(FRAGMENTS)
-    joined = st.lists(fragment, max_size=12).map(" ".join)
-    glued = st.lists(fragment, max_size=10).map("".join)
-    run = st.builds(
-        lambda before, part, count, after: before + part * count + after,
-        fragment,
-        st.sampled_from(REPEATED),
-        st.sampled_from((2, 15, 16, 17, 33, 64, 65, 99, 100, 101, 200, 201, 1000, 5000, 40_000)),
-        fragment,
-    )
-    nested = st.builds(
-        lambda pair, count, inner, more: pair[0] * count + inner + pair[1] * (count + more),
-        st.sampled_from(BRACKETS),
-        st.sampled_from((1, 5, 16, 30, 31, 32, 62, 63, 64, 65, 99, 100, 500, 5000, 15_000)),
-        st.sampled_from(WHOLE),
-        st.sampled_from((0, 0, 0, 0, 1, -1)),
-    )
-    broken = st.builds(_broken, st.sampled_from(WHOLE), st.integers(0, 40), st.sampled_from(FRAGMENTS))
-    chained = st.builds(
-        lambda first, rest: first + "".join(f" {operator} {text}" for operator, text in rest),
-        st.sampled_from(WHOLE),
-        st.lists(st.tuples(st.sampled_from(OPERATORS), st.sampled_from(WHOLE)), max_size=6),
-    )
+#: Texts that are drawn at once.
+TOGETHER = 20
+
+
+def texts() -> st.SearchStrategy[list[str]]:
+    """Draw `TOGETHER` hostile texts.
+
+    Most are put together from one number, as drawing every fragment by itself takes ten times as long as parsing.
+    """
     raw = st.binary(max_size=40).map(lambda data: data.decode("utf-8", "surrogateescape"))
-    unicode = st.text(max_size=30)
-    return st.one_of(joined, joined, glued, broken, broken, chained, chained, run, nested, raw, unicode)
+    return st.builds(_with_others, st.one_of(raw, st.text(max_size=30)), st.binary(min_size=16, max_size=16))
 
 
-def _broken(text: str, at: int, fragment: str) -> str:
-    return text[:at] + fragment + text[at + at % 3 :]
+def _with_others(text: str, seed: bytes) -> list[str]:
+    rng = random.Random(seed)
+    return [text, *(_put_together(rng) for _ in range(TOGETHER - 1))]
+
+
+def _put_together(rng: random.Random) -> str:
+    kinds = (_joined, _joined, _glued, _broken, _broken, _chained, _chained, _run, _nested)
+    return rng.choice(kinds)(rng)
+
+
+def _joined(rng: random.Random) -> str:
+    return " ".join(rng.choices(FRAGMENTS, k=rng.randrange(13)))
+
+
+def _glued(rng: random.Random) -> str:
+    return "".join(rng.choices(FRAGMENTS, k=rng.randrange(11)))
+
+
+def _broken(rng: random.Random) -> str:
+    text, at = rng.choice(WHOLE), rng.randrange(40)
+    return text[:at] + rng.choice(FRAGMENTS) + text[at + rng.randrange(3) :]
+
+
+def _chained(rng: random.Random) -> str:
+    rest = "".join(f" {rng.choice(OPERATORS)} {rng.choice(WHOLE)}" for _ in range(rng.randrange(7)))
+    return rng.choice(WHOLE) + rest
+
+
+def _run(rng: random.Random) -> str:
+    count = rng.choice((2, 15, 16, 17, 33, 64, 65, 99, 100, 101, 200, 201, 1000, 5000, 40_000))
+    return rng.choice(FRAGMENTS) + rng.choice(REPEATED) * count + rng.choice(FRAGMENTS)
+
+
+def _nested(rng: random.Random) -> str:
+    opened, closed = rng.choice(BRACKETS)
+    count = rng.choice((1, 5, 16, 30, 31, 32, 62, 63, 64, 65, 99, 100, 500, 5000, 15_000))
+    return opened * count + rng.choice(WHOLE) + closed * (count + rng.choice((0, 0, 0, 0, 1, -1)))
 
 
 _NAMES = st.sampled_from(

@@ -87,11 +87,11 @@ class Child:
 
 @pytest.fixture
 def children(tmp_path: Path) -> Iterator[list[Child]]:
-    """Start two processes for texts and one for trees."""
-    of_texts = round(INPUTS * (1 - SHARE_OF_TREES) / 2)
+    """Start one process for texts and one for trees."""
+    of_texts = round(INPUTS * (1 - SHARE_OF_TREES))
     # Half of the trees' inputs are texts to parse, half are queries to evaluate.
     of_trees = round(INPUTS * SHARE_OF_TREES / 2)
-    kinds = (("texts", of_texts), ("trees", of_trees), ("texts", of_texts))
+    kinds = (("texts", of_texts), ("trees", of_trees))
     started = [Child(what, count, SEED + n, tmp_path / str(n)) for n, (what, count) in enumerate(kinds)]
     try:
         yield started
