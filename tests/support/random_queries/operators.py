@@ -3,6 +3,8 @@
 Known differences of 2.42 from 3, kept out here:
 * A filter between vectors drops values before it is looked at whether two rows have the same partner in 2.42, after
   that since 3.9: never where two may have.
+* `-v` is an error in 2.42 where two rows are one without their names, although they never meet at a step; since 3.9
+  they are united: never over rows of several names.
 * `fill` does not exist in 2.42.
 """
 
@@ -65,7 +67,7 @@ class Binary(Rule):
             labels=self._labels(left, right) if vectors else frozenset(),
             named=self._named(left, right),
             many_names=any(facts.many_names for facts in operands)
-            or (self.operator == "or" and self.matching == "on" and (left.named or right.named)),
+            or (self.operator == "or" and (left.named or right.named)),
             chosen=any(facts.chosen for facts in operands),
             moved=False,
             fixed=left.fixed and right.fixed,
@@ -180,6 +182,7 @@ class Sign(Rule):
         (operand,) = operands
         if self.sign == "+":
             return replace(operand, signed=True)
+        require(not operand.many_names, "rows that are one without their names, at different steps")
         return replace(operand, named=False, sign=-operand.sign, negative_zero=True, climbs=False, moved=False)
 
     def write(self, operands: Sequence[str], dialect: Dialect) -> str:
