@@ -28,8 +28,11 @@ from federation_core.errors import (
 from federation_core.query import Deadline, TimeRange
 from federation_core.signals.metrics.windows import LOOKBACK_MS
 
-#: An execution error that is a limit of the backend's own, by its words: of Prometheus, Mimir and Thanos.
-_LIMITED = re.compile(r"too many samples|err-mimir-|exceed(s|ed)\b|limit\b", re.IGNORECASE)
+#: An execution error that is none of the query's: limits of Prometheus and of Mimir, trouble in the stores of Thanos.
+#: Those of the engine itself name labels and values of series, so that single words tell nothing.
+_TROUBLE: Final = re.compile(
+    r"query processing would load too many samples|expanding series: |rpc error: |.*\(err-mimir-[a-z-]+\)", re.DOTALL
+)
 #: Thanos and VictoriaMetrics leave out what does not answer, and Thanos takes averages over time for samples, unless
 #: they are told not to; others do not know the words.
 NOTHING_LESS: Final[Fields] = (
@@ -117,7 +120,7 @@ class PrometheusApi:
         if status == 429:
             return Rejected(f"the backend takes no more requests now{said}", cluster=cluster, **_retry_after(answer))
         if status == 422:
-            if kind != "execution" or _LIMITED.search(words):
+            if kind != "execution" or _TROUBLE.match(words):
                 return Rejected(f"the backend refuses the query{said}", cluster=cluster)
             return QueryExecutionError(words, cluster=cluster)
         if status == 413:

@@ -196,7 +196,9 @@ class TestRefusals:
         [
             (failure(422, "execution", "many-to-many matching"), QueryExecutionError, "many-to-many matching"),
             (failure(422, "execution", "query processing would load too many samples"), Rejected, "too many samples"),
-            (failure(422, "execution", "the query exceeded the maximum (err-mimir-max)"), Rejected, "err-mimir"),
+            (failure(422, "execution", "it exceeded the maximum (err-mimir-max-chunks)"), Rejected, "err-mimir"),
+            (failure(422, "execution", "expanding series: rpc error: code = Aborted"), Rejected, "expanding series"),
+            (failure(422, "execution", 'duplicate series {a="limit exceeded"}'), QueryExecutionError, "duplicate"),
             (failure(422, "422", "cannot evaluate"), Rejected, "cannot evaluate"),
             (failure(503, "timeout", "query timed out"), TimedOut, "query timed out"),
             (failure(503, "canceled", "x"), Unreachable, "answers 503: x"),
