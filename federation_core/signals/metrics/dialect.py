@@ -23,7 +23,7 @@ from federation_core.signals.metrics.expr import (
     map_children,
 )
 from federation_core.signals.metrics.functions import FUNCTIONS
-from federation_core.signals.metrics.printer import label_text
+from federation_core.signals.metrics.printer import RESERVED, label_text
 
 #: `@`, negative offsets and trigonometry are in every release from here on; older engines are given selectors only.
 _OLDEST = (2, 33)
@@ -99,13 +99,7 @@ UNKNOWN = Dialect("unknown")
 
 def _is_plain(label: str) -> bool:
     # Before the third release a name was a word, and one that the grammar reads otherwise could not be quoted.
-    return _WORD.fullmatch(label) is not None and label_text(label) == label and label.lower() not in _KEYWORDS
-
-
-_KEYWORDS = frozenset(
-    {"inf", "nan", "and", "or", "unless", "atan2", "on", "ignoring", "group_left", "group_right", "bool", "without"}
-    | {"anchored", "smoothed"}
-)
+    return _WORD.fullmatch(label) is not None and label_text(label) == label and label.lower() not in RESERVED
 
 
 def labels_of(expr: Expr) -> Iterator[str]:

@@ -31,7 +31,7 @@ from federation_core.times import format_duration
 _PLAIN_NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 _PLAIN_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Words that the grammar reads as numbers, operators or modifiers: as names they are printed in quotes.
-_RESERVED = frozenset(
+RESERVED = frozenset(
     {"inf", "nan", "and", "or", "unless", "atan2", "on", "ignoring", "group_left", "group_right", "bool", "without"}
     | {"anchored", "smoothed"}
 )
@@ -87,7 +87,7 @@ def label_text(label: str) -> str:
 
 
 def _is_plain_name(name: str) -> bool:
-    return _PLAIN_NAME.fullmatch(name) is not None and name.lower() not in _RESERVED
+    return _PLAIN_NAME.fullmatch(name) is not None and name.lower() not in RESERVED
 
 
 def _names_again(matchers: tuple[Matcher, ...]) -> bool:
@@ -142,7 +142,7 @@ def _grouping(grouping: Grouping) -> str:
 
 
 def _listed(labels: tuple[str, ...]) -> str:
-    return ", ".join(quote(label) if label.lower() in _RESERVED else label_text(label) for label in labels)
+    return ", ".join(quote(label) if label.lower() in RESERVED else label_text(label) for label in labels)
 
 
 def _is_shifted(expr: Expr) -> bool:
