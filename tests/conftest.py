@@ -28,6 +28,7 @@ PACKAGES = {
     "redis-server": "redis-server",
     "prometheus": "prometheus",
     "promtool": "prometheus",
+    "victoria-metrics": "victoria-metrics",
     "chromium": "chromium",
 }
 

@@ -5,7 +5,7 @@
 set -eu
 PYTHON=${PYTHON:-python3}
 BIN=$(dirname "$PYTHON")
-PACKAGES="redis-server prometheus chromium"
+PACKAGES="redis-server prometheus victoria-metrics chromium"
 
 missing=""
 for package in $PACKAGES; do

@@ -16,7 +16,7 @@ from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, Query, TimeRange
 from federation_core.signals.metrics import KIND
 from federation_core.signals.metrics.expr import MatrixSelector
-from federation_core.signals.metrics.frame import Grid, Payload, SampleColumns
+from federation_core.signals.metrics.frame import Frame, Grid, Payload, SampleColumns
 from federation_core.signals.metrics.moments import resolve
 from federation_core.signals.metrics.parse import parse
 from federation_core.signals.metrics.run import SampleStore, spans_of
@@ -133,6 +133,7 @@ def as_dict(payload: Payload) -> dict[Labels, dict[int, float]]:
         return {
             row: dict(zip(payload.t_ms[a:b].tolist(), payload.values[a:b].tolist(), strict=True)) for row, a, b in spans
         }
+    assert isinstance(payload, Frame)
     times = payload.grid.times_ms.tolist()
     return {
         row: {times[j]: float(payload.values[i, j]) for j in np.flatnonzero(payload.present[i]).tolist()}
