@@ -26,6 +26,7 @@ from federation_core.signals.metrics.parse import parse
 from federation_core.signals.metrics.printer import to_text
 from federation_core.tenancy import Limits
 from tests.support.hostile_texts import GREEDY, TOGETHER, texts, trees
+from tests.support.peak_memory import peak_bytes
 from tests.support.sample_store import answer_one, every, series
 
 #: What the progress file holds: an input's number, its length, its bytes; longer ones are cut.
@@ -149,9 +150,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     trial = Trial(Progress(Path(path)))
     run(what, int(first_seed), int(count), trial)
-    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     took_s, slowest = trial.slowest
-    summary = {"outcomes": trial.outcomes, "slowest_s": took_s, "slowest": slowest, "peak_bytes": peak_bytes}
+    summary = {"outcomes": trial.outcomes, "slowest_s": took_s, "slowest": slowest, "peak_bytes": peak_bytes()}
     print(json.dumps(summary))
 
 
