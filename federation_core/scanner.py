@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from federation_core.errors import QuerySyntaxError, QueryTooLarge
+from federation_core.errors import InvalidRequest, QuerySyntaxError, QueryTooLarge
+from federation_core.labels import Matcher, MatchOp, compile_regex
 
 #: The longest text that is read at all.
 MAX_QUERY_CHARS = 65_536
@@ -78,6 +79,20 @@ class Scanner:
             return ""
         self.position = found.end()
         return found.group()
+
+    def matcher(self, label: str, op: str) -> Matcher:
+        """Read the text that a label is compared with.
+
+        Raises QuerySyntaxError: no string follows, or it is no regular expression where one is wanted.
+        """
+        at = self.skip_space()
+        matcher = Matcher(label, MatchOp(op), self.string(f"the value of {label}"))
+        if matcher.op in (MatchOp.RE, MatchOp.NRE):
+            try:
+                compile_regex(matcher.value)
+            except InvalidRequest as exc:
+                raise self.error(exc.message, at) from None
+        return matcher
 
     def string(self, expected: str) -> str:
         """Read a string literal.

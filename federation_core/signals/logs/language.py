@@ -14,7 +14,7 @@ from functools import lru_cache
 import re2
 
 from federation_core.errors import InvalidRequest, UnsupportedQuery
-from federation_core.labels import Matcher, MatchOp, Selector, compile_regex
+from federation_core.labels import Matcher, MatchOp, Selector
 from federation_core.scanner import Scanner
 from federation_core.signals.logs.expr import (
     LabelFilter,
@@ -81,13 +81,10 @@ def _matcher(scanner: Scanner, label: str) -> Matcher:
     op = scanner.take(*_MATCH_OPS)
     if not op:
         raise scanner.error(f"expected one of = != =~ !~ after {label}, found {scanner.here()}")
-    at = scanner.skip_space()
+    scanner.skip_space()
     if scanner.peek(3) == "ip(":
         raise UnsupportedQuery('the comparison with ip("…") is not supported', construct="ip()")
-    matcher = Matcher(label, MatchOp(op), scanner.string(f"the value of {label}"))
-    if matcher.op in (MatchOp.RE, MatchOp.NRE):
-        _check(scanner, at, compile_regex, matcher.value)
-    return matcher
+    return scanner.matcher(label, op)
 
 
 def _stage(scanner: Scanner) -> Stage:

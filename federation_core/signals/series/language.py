@@ -12,8 +12,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from federation_core.errors import InvalidRequest
-from federation_core.labels import Matcher, MatchOp, Selector, compile_regex
+from federation_core.labels import Matcher, Selector
 from federation_core.scanner import Scanner
 from federation_core.signals.series.expr import Discovery, Question, backend_accepts
 
@@ -65,11 +64,4 @@ def _matcher(scanner: Scanner) -> Matcher:
     op = scanner.take(*_MATCH_OPS)
     if not op:
         raise scanner.error(f"expected one of = != =~ !~ after {label}, found {scanner.here()}")
-    at = scanner.skip_space()
-    matcher = Matcher(label, MatchOp(op), scanner.string(f"the value of {label}"))
-    if matcher.op in (MatchOp.RE, MatchOp.NRE):
-        try:
-            compile_regex(matcher.value)
-        except InvalidRequest as exc:
-            raise scanner.error(exc.message, at) from None
-    return matcher
+    return scanner.matcher(label, op)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from math import isfinite
 
 from federation_core.errors import InvalidRequest, UnsupportedQuery
-from federation_core.labels import Matcher, MatchOp, Selector, compile_regex
+from federation_core.labels import Matcher, MatchOp, Selector
 from federation_core.scanner import Scanner
 from federation_core.signals.traces.durations import DURATION, parse_duration_ns
 from federation_core.signals.traces.expr import (
@@ -182,14 +182,7 @@ def _attribute(scanner: Scanner) -> str:
 def _text_condition(scanner: Scanner, label: str, op: str) -> Matcher:
     if op not in _TEXT_OPS:
         raise scanner.error(f"{label} is compared with a text, which has only = != =~ !~")
-    at = scanner.skip_space()
-    matcher = Matcher(label, MatchOp(op), scanner.string(f"the value of {label}"))
-    if matcher.op in (MatchOp.RE, MatchOp.NRE):
-        try:
-            compile_regex(matcher.value)
-        except InvalidRequest as exc:
-            raise scanner.error(exc.message, at) from None
-    return matcher
+    return scanner.matcher(label, op)
 
 
 def _typed(scanner: Scanner, label: str, op: str) -> Comparison:
