@@ -147,6 +147,16 @@ class TestRoom:
         with pytest.raises(QueryTooLarge):
             KIND.merge("sum(leaf:a)", query, parts, {}, Room(Limits(max_values=60)))
 
+    def test_all_that_the_clusters_sent_counts_before_it_is_put_together(self) -> None:
+        text, query = "sum(leaf:a) + sum(leaf:b)", query_of("sum(x) + sum(y)", at(1))
+        sent = evaluate_one("x", [series(f'x{{n="{n}"}}', [(1, 1.0)]) for n in range(60)], at(1))
+        parts = {"dev": {"a": sent, "b": sent}}
+        KIND.merge(text, query, parts, {}, Room(Limits(max_values=120)))
+        # The evaluation itself would never hold both leaves at once.
+        with pytest.raises(QueryTooLarge) as caught:
+            KIND.merge(text, query, parts, {}, Room(Limits(max_values=119)))
+        assert caught.value.asked == 120
+
     def test_the_root_asks_whether_somebody_waits(self) -> None:
         def nobody() -> None:
             raise QueryTimeout("nobody waits")
