@@ -38,11 +38,13 @@ class Tree:
 def build_tree(spans: Sequence[Span]) -> Tree:
     """Find every span's parent; `spans` has one span per key."""
     by_id: dict[str, list[Span]] = {}
-    for span in spans:
+    # Whatever order they arrive in, the earliest of several that would do is taken.
+    ordered = sorted(spans, key=_by_start)
+    for span in ordered:
         by_id.setdefault(span.span_id, []).append(span)
     parents: dict[SpanKey, SpanKey] = {}
     roots, orphans = [], []
-    for span in sorted(spans, key=_by_start):
+    for span in ordered:
         parent = _parent_of(span, by_id)
         if parent is not None:
             parents[span.key] = parent.key

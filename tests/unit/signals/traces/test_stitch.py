@@ -68,6 +68,14 @@ def test_the_arrival_order_does_not_matter(spans: list[tuple[str, Span]], random
     assert stitch(TRACE, parts_of(shuffled)) == stitch(TRACE, parts_of(spans))
 
 
+def test_of_two_callers_that_share_an_id_the_earlier_one_is_the_parent_in_whatever_order_they_arrive() -> None:
+    callers = [span(1, 0, 5, 9, kind=SpanKind.CLIENT), span(1, 0, 4, 9, kind=SpanKind.PRODUCER)]
+    callee = span(1, 0, 6, 8, kind=SpanKind.SERVER)
+    for arrived in (callers, callers[::-1]):
+        trace = stitch(TRACE, parts_of([("prod", one) for one in (callee, *arrived)]))
+        assert [s.kind for s in trace.spans] == [SpanKind.PRODUCER, SpanKind.SERVER, SpanKind.CLIENT]
+
+
 @given(forests())
 def test_every_span_is_there_exactly_once(spans: list[tuple[str, Span]]) -> None:
     trace = stitch(TRACE, parts_of(spans))
