@@ -27,25 +27,39 @@ from tests.support.sample_store import Series
 
 
 @contextmanager
-def prometheus_holding(binary: str, stores: Mapping[str, Sequence[Series]], folder: Path) -> Iterator[str]:
+def prometheus_holding(binary: str, stores: Mapping[str, Sequence[Series]], folder: Path, *flags: str) -> Iterator[str]:
     """Start Prometheus on blocks of all clusters' samples; gives its host and port."""
     text = folder / "all.om"
     lab_data.write_openmetrics(stores, text)
-    with prometheus_serving(binary, text, folder) as address:
+    with prometheus_serving(binary, text, folder, *flags) as address:
         yield address
 
 
 @contextmanager
-def prometheus_serving(binary: str, text: Path, folder: Path) -> Iterator[str]:
+def prometheus_serving(binary: str, text: Path, folder: Path, *flags: str) -> Iterator[str]:
     """Start Prometheus on blocks of the samples in an OpenMetrics file; gives its host and port."""
+    write_blocks(text, folder)
+    with prometheus_on(binary, folder, *flags) as address:
+        yield address
+
+
+def write_blocks(text: Path, folder: Path) -> None:
+    """Add the samples in an OpenMetrics file to what a Prometheus in this folder will hold."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed beside prometheus")
+    # For every block the whole text is read again, so there is one and not one for every two hours.
+    how = ["--quiet", "--max-block-duration=24h"]
     subprocess.run(
-        [promtool, "tsdb", "create-blocks-from", "openmetrics", "-q", text, folder / "tsdb"],
+        [promtool, "tsdb", "create-blocks-from", "openmetrics", *how, text, folder / "tsdb"],
         check=True,
         capture_output=True,
     )
+
+
+@contextmanager
+def prometheus_on(binary: str, folder: Path, *flags: str) -> Iterator[str]:
+    """Start Prometheus on the blocks in a folder; gives its host and port."""
     (folder / "prometheus.yml").write_text("global: {scrape_interval: 1h}\n")
     address = f"127.0.0.1:{_free_port()}"
     server = subprocess.Popen(
@@ -56,6 +70,7 @@ def prometheus_serving(binary: str, text: Path, folder: Path) -> Iterator[str]:
             "--storage.tsdb.retention.time=100y",
             f"--web.listen-address={address}",
             "--log.level=error",
+            *flags,
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
