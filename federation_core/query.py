@@ -17,8 +17,9 @@ from federation_core.errors import InvalidRequest, QueryCanceled, TimedOut
 from federation_core.fields import fields_of
 
 Direction = Literal["backward", "forward"]
-#: The most steps one range query may have (Prometheus HTTP API, "Range queries").
-MAX_STEPS = 11_000
+#: The most evaluation times of one range query. Prometheus refuses a range of more than 11,000 steps, and a range of so
+#: many has one more moment than steps.
+MAX_STEPS = 11_001
 #: A number of clusters, without leading zeros.
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
 #: A share of a whole, above 0 and at most 1; the point tells it from a number of clusters.

@@ -191,7 +191,7 @@ class TestQueryRange:
             ({"start": ""}, 'invalid parameter "start": cannot parse "" to a valid timestamp'),
             ({"end": "1"}, 'invalid parameter "end": end timestamp must not be before start time'),
             (
-                {"end": str(NOW_S + 11_000)},
+                {"end": str(NOW_S + 11_001)},
                 "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing",
             ),
             ({"query": "up[5m]"}, 'invalid parameter "query": '),
