@@ -9,6 +9,8 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from federation_core.errors import Malformed
 from federation_core.labels import Labels
@@ -84,23 +86,74 @@ def tampered(payload: Frame | SampleColumns, **changes: object) -> bytes:
     return bytes(msgpack.packb({**wire, **changes, "labels": {**wire["labels"], **labels}}))
 
 
+def repeating() -> Frame:
+    values = np.tile([0.1, 0.2, 0.3, 0.1], (40, 1))
+    rows = tuple(Labels.of({"pod": f"p{number}", "zone": f"z{number % 2}"}) for number in range(40))
+    return Frame(rows, GRID, values, np.ones((40, 4), dtype=np.bool_))
+
+
+def columns_of(payload: Frame, **changes: object) -> dict[str, object]:
+    return {**msgpack.unpackb(encode(payload))["values"], **changes}
+
+
+POD, ZONE = msgpack.unpackb(encode(repeating()))["labels"]["columns"]
+
+
 @pytest.mark.parametrize(
     "data",
     [
         tampered(frame(), grid=[0, 1, 1 << 60]),
+        tampered(frame(), series=1 << 40),
+        tampered(frame(), series=-2),
         tampered(frame(), present=b""),
-        tampered(frame(), values=b"\0" * 8),
-        tampered(frame(), codes=b"\0" * 4),
-        tampered(frame(), codes=b"\xff" * 32),
-        tampered(frame(), texts=[1, 2, 3, 4, 5]),
-        tampered(frame(), pairs=b"\xff" * 8),
-        tampered(SampleColumns.of([(A, [1, 2], [1.0, 2.0]), (B, [], [])]), offsets=np.array([0, 3, 2]).tobytes()),
+        tampered(frame(), values={"all": b"\0" * 8}),
+        tampered(frame(), values={"all": b"\0" * 9}),
+        tampered(frame(), values={}),
+        tampered(repeating(), values=columns_of(repeating(), which=b"\0" * 8)),
+        tampered(repeating(), values=columns_of(repeating(), which=b"\3" * 160)),
+        tampered(repeating(), values=columns_of(repeating(), heads=b"\0" * 5)),
+        tampered(repeating(), values=columns_of(repeating(), tails=b"\0" * 7)),
+        tampered(repeating(), values=columns_of(repeating(), heads=b"", tails=b"")),
+        tampered(repeating(), shape=b"\1" * 40),
+        tampered(repeating(), shape=b""),
+        tampered(repeating(), names=[["pod", 7]]),
+        tampered(repeating(), names=[["pod"]]),
+        tampered(repeating(), names=[["pod", "zone", "node"]]),
+        tampered(repeating(), columns=[POD, [ZONE[0], b"\2" * 40]]),
+        tampered(repeating(), columns=[POD, [ZONE[0], b"\0" * 39]]),
+        tampered(repeating(), columns=[POD, [ZONE[0], None]]),
+        tampered(repeating(), columns=[POD, [[1, 2], ZONE[1]]]),
+        tampered(SampleColumns.of([(A, [1, 2], [1.0, 2.0]), (B, [], [])]), offsets=np.array([0, 3, -1]).tobytes()),
+        tampered(SampleColumns.of([(A, [1, 2], [1.0, 2.0]), (B, [], [])]), offsets=b""),
+        tampered(SampleColumns.of([(A, [1, 2], [1.0, 2.0])]), t_ms=b"\0" * 7),
     ],
-    ids=["grid", "mask", "values", "codes", "code", "texts", "pairs", "offsets"],
 )
 def test_a_part_that_does_not_fit_itself_is_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):
         decode(data)
+
+
+def test_numbers_that_occur_often_are_sent_once() -> None:
+    sent = repeating()
+    assert "which" in columns_of(sent)
+    assert len(encode(sent)) < sent.values.nbytes / 2
+    apart = Frame(sent.labels, GRID, np.random.default_rng(1).random((40, 4)), sent.present)
+    assert "all" in columns_of(apart)
+
+
+@given(st.data())
+def test_any_payload_survives_the_wire_bit_for_bit(data: st.DataObject) -> None:
+    names, texts = st.sampled_from(["a", "b", "é", "\0"]), st.text(min_size=1, max_size=3)
+    pool = data.draw(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=300))
+    rows = tuple(map(Labels.of, data.draw(st.lists(st.dictionaries(names, texts), max_size=40))))
+    grid = Grid(data.draw(st.integers(-(2**40), 2**40)), 1000, data.draw(st.integers(1, 8)))
+    places = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, len(pool), (len(rows), grid.steps))
+    values = np.array(pool, dtype=np.uint64)[places].view(np.float64)
+    present = places % data.draw(st.integers(1, 3)) == 0
+    got = decode(encode(Frame(rows, grid, values, present)))
+    assert isinstance(got, Frame)
+    assert (got.labels, got.grid, got.present.tolist()) == (rows, grid, present.tolist())
+    assert bits(got.values[present]) == bits(values[present])
 
 
 def test_times_are_in_order_within_a_series_and_may_fall_between_two() -> None:
