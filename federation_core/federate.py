@@ -215,9 +215,8 @@ def _merge(
             raise error
     _require_coverage(plan, coverage)
     parts = {n: p.payloads for n, p in sorted(partials.items()) if p.payloads is not None}
-    asked = {shard.cluster_name: frozenset(leaf.id for leaf in shard.leaves) for shard in plan.shards}
-    silent = {row.cluster: asked.get(row.cluster) for row in coverage.missing}
     kind = kind_named(plan.query.signal)
+    silent = _missing_leaves(kind, plan, [row.cluster for row in coverage.missing])
     # The clusters' scopes are cut from one and have its limits; without a shard there is next to nothing to do.
     room = Room(plan.shards[0].scope.limits, check) if plan.shards else Room(check=check)
     payload, warnings = kind.merge(plan.root, plan.query, parts, silent, room)
@@ -230,6 +229,15 @@ def _merge(
             if partial.hidden
         ]
     return payload, tuple(dict.fromkeys((*said, *warnings)))
+
+
+def _missing_leaves(kind: SignalKind, plan: Plan, missing: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Return cluster → the leaves that it has not answered, or would have been asked if anybody could have."""
+    leaves: dict[str, Sequence[Leaf]] = {shard.cluster_name: shard.leaves for shard in plan.shards}
+    if unasked := [name for name in missing if name not in leaves]:
+        # The plan has shards only for those that could be asked; of these it says why not.
+        leaves.update(kind.split(kind.parse(plan.query.text), plan.query, unasked).leaves)
+    return {name: frozenset(leaf.id for leaf in leaves[name]) for name in missing}
 
 
 def _require_coverage(plan: Plan, coverage: Coverage) -> None:

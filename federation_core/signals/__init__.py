@@ -60,7 +60,7 @@ class Merge(Protocol):
         root: str,
         query: Query,
         parts: Mapping[str, Mapping[str, Any]],
-        silent: Mapping[str, frozenset[str] | None],
+        silent: Mapping[str, frozenset[str]],
         room: Room = ...,
     ) -> tuple[Any, tuple[str, ...]]:
         """Return the payload and what must be said with it."""
@@ -78,8 +78,7 @@ class SignalKind:
     split(Expr, Query, clusters) → Split, for the given cluster names (sorted).
     run(Connector, Shard, Deadline) → leaf id → Fetched(payload, …). Raises FederationError.
     merge(root, Query, parts, silent, room) → (Payload, warnings): `parts` is cluster → leaf id → payload of the
-        clusters that answered, `silent` cluster → leaf ids of those that did not; None where it would have been asked
-        and could not be.
+        clusters that answered, `silent` cluster → ids of the leaves that are missing of those that did not.
     redact(payload, Scope, cluster) → (payload, hidden): drops what the scope does not show, counts it.
     size(payload) → (series, rows).
     encode(payload) → bytes, decode(bytes) → payload; to_json(payload, Query) → the native JSON answer.

@@ -278,6 +278,20 @@ def test_a_selector_that_rejects_an_unserved_cluster_does_not_miss_it() -> None:
     assert (result.status, verdicts(result)["stage"]) == ("complete", Verdict.PRUNED)
 
 
+@pytest.mark.parametrize("refuses", [False, True], ids=["no worker", "throttled"])
+def test_a_cluster_that_is_sent_nothing_is_silent_about_what_it_would_have_been_asked_alone(refuses: bool) -> None:
+    def ask(text: str) -> Result:
+        made = planned(text, served=NAMES if refuses else set(NAMES) - {"stage"})
+        made = without(made, [FULL]) if refuses else made
+        return combine(made, {s.cluster_name: run_shard(s, store(1), lambda: NOW) for s in made.shards}, NAMES)
+
+    decided = ask('absent(y{cluster="dev"}) * on () group_right () sum(x)')
+    assert (total(decided), len(decided.warnings)) == (5.0, 1)
+    undecided = ask("absent(y)")
+    assert as_dict(undecided.payload) == {}
+    assert "absent is undecided" in undecided.warnings[1]
+
+
 @pytest.mark.parametrize(
     ("signal", "text", "asked"),
     [

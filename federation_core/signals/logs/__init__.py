@@ -56,7 +56,7 @@ def merge(
     root: str,
     query: Query,
     parts: Mapping[str, Mapping[str, Entries]],
-    silent: Mapping[str, frozenset[str] | None],
+    silent: Mapping[str, frozenset[str]],
     room: Room = ROOM,
 ) -> tuple[Entries, tuple[str, ...]]:
     """Merge the entries of the clusters that answered; the coverage ledger names those that did not."""

@@ -77,7 +77,7 @@ def merge(
     root: str,
     query: Query,
     parts: Mapping[str, Mapping[str, Any]],
-    silent: Mapping[str, frozenset[str] | None],
+    silent: Mapping[str, frozenset[str]],
     room: Room = ROOM,
 ) -> tuple[Payload, tuple[str, ...]]:
     """Answer a query from cluster → leaf id → payload.
@@ -143,10 +143,10 @@ def _require_room(parts: Mapping[str, Mapping[str, Any]], limits: Limits) -> Non
     require_room(sum(frame.values.size for frame in frames), limits.max_values)
 
 
-def _silence(expr: Expr, silent: Mapping[str, frozenset[str] | None]) -> dict[str, tuple[str, ...]]:
+def _silence(expr: Expr, silent: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
     """Return leaf id → the clusters that have not answered it."""
     return {
-        leaf: tuple(name for name, asked in silent.items() if asked is None or leaf in asked)
+        leaf: tuple(name for name, missing in silent.items() if leaf in missing)
         for leaf in map(leaf_id_of, selectors(expr))
     }
 

@@ -13,7 +13,16 @@ from dataclasses import dataclass, field, replace
 from federation_core.labels import CLUSTER
 from federation_core.signals.metrics.distribute import leaf_id_of, leaf_reference
 from federation_core.signals.metrics.distributive import is_constant
-from federation_core.signals.metrics.expr import Binary, Call, Expr, VectorSelector, map_children, selectors
+from federation_core.signals.metrics.expr import (
+    Binary,
+    Call,
+    Expr,
+    StringLiteral,
+    VectorSelector,
+    children,
+    map_children,
+    selectors,
+)
 
 #: Stands in a root for a vector without series.
 NOTHING = leaf_reference("")
@@ -37,7 +46,7 @@ class Undecided:
                 if not is_constant(operand) and (missing := self._missing(operand)):
                     self._say(expr.function, "whether there is no series", missing)
                     return NOTHING
-            case Binary(operator="or", left=left, right=right) if is_constant(right) and not _apart(expr):
+            case Binary(operator="or", left=left, right=right) if is_constant(right) and not _is_apart(expr):
                 if missing := self._missing(left):
                     self._say("the right side of or", "whether its left side has no series", missing)
                     return self.without(left)
@@ -67,6 +76,11 @@ class Undecided:
         self.said[f"{construct} is undecided: {question} cannot be known without {', '.join(missing)}"] = None
 
 
-def _apart(node: Binary) -> bool:
-    """Tell whether no series of the left can be matched by one that belongs to no cluster: all of a leaf's do."""
-    return isinstance(node.left, VectorSelector) and node.matching.keeps(CLUSTER)
+def _is_apart(node: Binary) -> bool:
+    """Tell whether no series of the left can be matched by the right: all of a leaf's belong to a cluster."""
+    return isinstance(node.left, VectorSelector) and node.matching.keeps(CLUSTER) and not _writes_cluster(node.right)
+
+
+def _writes_cluster(constant: Expr) -> bool:
+    """Tell whether what reads no series may be given the label all the same: labels are named by strings alone."""
+    return constant == StringLiteral(CLUSTER) or any(map(_writes_cluster, children(constant)))

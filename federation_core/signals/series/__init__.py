@@ -35,7 +35,7 @@ def merge(
     root: str,
     query: Query,
     parts: Mapping[str, Mapping[str, Any]],
-    silent: Mapping[str, frozenset[str] | None],
+    silent: Mapping[str, frozenset[str]],
     room: Room = ROOM,
 ) -> tuple[Found, tuple[str, ...]]:
     """Unite the rows of the clusters that answered; the coverage ledger names those that did not.

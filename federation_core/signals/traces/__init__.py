@@ -73,7 +73,7 @@ def merge(
     root: str,
     query: Query,
     parts: Mapping[str, Mapping[str, Any]],
-    silent: Mapping[str, frozenset[str] | None],
+    silent: Mapping[str, frozenset[str]],
     room: Room = ROOM,
 ) -> tuple[Payload, tuple[str, ...]]:
     """Stitch one trace, or join the search results of the clusters that answered.
