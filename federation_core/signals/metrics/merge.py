@@ -93,7 +93,7 @@ def merge(
     undecided = Undecided(_silence(expr, silent))
     if (certain := undecided.without(expr)) != expr:
         decided, said_then = _evaluated(certain, grid, source, room)
-        if not _same(payload, decided):
+        if undecided.is_nested or not _same(payload, decided):
             payload, said = decided, (*undecided.said, *said_then)
     ranked = grid.is_instant and _is_ranking(parse(query.text))
     return (payload if ranked else payload.sorted_by_labels()), said

@@ -32,26 +32,33 @@ NOTHING = leaf_reference("")
 class Undecided:
     """Takes out of a root what is undecided, and collects why.
 
-    `silent`: leaf id → clusters that were to answer it and have not. Where the answer is the same without them, it was
-    decided all the same.
+    `silent`: leaf id → clusters that were to answer it and have not. Where the answer is the same without what was
+    taken out, it was decided all the same: more series could only have taken more away. That is no proof where one
+    such construct looks at another (`is_nested`).
     """
 
     silent: Mapping[str, tuple[str, ...]]
     said: dict[str, None] = field(default_factory=dict)
+    nested: list[Expr] = field(default_factory=list)
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether what makes a sample of a missing series has been looked for by another such construct."""
+        return bool(self.nested)
 
     def without(self, expr: Expr) -> Expr:
         """Return the expression without what is undecided."""
         match expr:
             case Call(function="absent" | "absent_over_time", arguments=(operand,)):
-                if not is_constant(operand) and (missing := self._missing(operand)):
+                if not is_constant(operand) and (missing := self._looked_at(operand)):
                     self._say(expr.function, "whether there is no series", missing)
                     return NOTHING
             case Binary(operator="or", left=left, right=right) if is_constant(right) and not _is_apart(expr):
-                if missing := self._missing(left):
+                if missing := self._looked_at(left):
                     self._say("the right side of or", "whether its left side has no series", missing)
                     return self.without(left)
             case Binary(operator="unless", right=right):
-                if missing := self._missing(right):
+                if missing := self._looked_at(right):
                     self._say("unless", "what its right side takes away", missing)
                     return NOTHING
             case Binary(matching=matching) if (matching.fill_left, matching.fill_right) != (None, None):
@@ -60,15 +67,18 @@ class Undecided:
 
     def _filled(self, node: Binary) -> Expr:
         matching, question = node.matching, "whether a series is missing on that side"
-        if matching.fill_left is not None and (missing := self._missing(node.left)):
+        if matching.fill_left is not None and (missing := self._looked_at(node.left)):
             self._say("fill_left", question, missing)
             matching = replace(matching, fill_left=None)
-        if matching.fill_right is not None and (missing := self._missing(node.right)):
+        if matching.fill_right is not None and (missing := self._looked_at(node.right)):
             self._say("fill_right", question, missing)
             matching = replace(matching, fill_right=None)
         return map_children(replace(node, matching=matching), self.without)
 
-    def _missing(self, expr: Expr) -> tuple[str, ...]:
+    def _looked_at(self, expr: Expr) -> tuple[str, ...]:
+        """Return the clusters that are missing where a construct looks for series, and note what is undecided there."""
+        if Undecided(self.silent).without(expr) != expr:
+            self.nested.append(expr)
         found = {cluster for node in selectors(expr) for cluster in self.silent.get(leaf_id_of(node), ())}
         return tuple(sorted(found))
 

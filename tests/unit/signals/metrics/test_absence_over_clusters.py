@@ -99,6 +99,16 @@ def test_what_is_absent_of_what_the_root_computes_is_undecided_too() -> None:
     assert "prod" in said[0]
 
 
+@pytest.mark.parametrize("text", ["sum(up) unless on () absent(errors)", "absent(absent(errors))"])
+def test_what_looks_for_what_is_undecided_is_so_though_taking_either_for_empty_comes_to_the_same(text: str) -> None:
+    stores = {"dev": [WEB], "prod": [series("errors", every(MINUTE_MS, [2.0] * 6))]}
+    assert len(as_dict(federate(text, stores, NOW)[0])) == 1
+    found, said = answered_by(text, stores, ["prod"])
+    assert found == {}
+    assert "is undecided" in said[0]
+    assert as_dict(federate(text, {**stores, "prod": []}, NOW)[0]) == {}
+
+
 class TestOtherSamplesOutOfNothing:
     STORES: ClassVar = {"dev": [WEB], "prod": [series("errors", every(MINUTE_MS, [2.0] * 6))]}
 
