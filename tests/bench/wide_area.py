@@ -21,19 +21,17 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from threading import Thread
 from typing import Any
 
 from federation_core.connectors.stores.redis import connect
 from federation_core.outcome import Result
 from federation_core.query import TimeRange
 from tests.bench.prepared_worker import STEPS
+from tests.support.redis_monitor import monitoring
 from tests.support.stack import METRIC, Stack
 from tests.support.wide_area_stack import WideAreaStack
 from workers.app import MERGE_QUEUE
@@ -209,7 +207,7 @@ class _Monitored:
     def ask(self, asking: _Asking, queries: int = 25) -> _Monitored:
         """Ask some queries one at a time, watching."""
         for _ in range(queries):
-            with _monitoring(self.stack.url) as seen:
+            with monitoring(self.stack.url) as seen:
                 asking.ask()
                 # What is already on its way down the path of MONITOR.
                 time.sleep(0.02)
@@ -231,23 +229,3 @@ class _Monitored:
     def per_header(self) -> dict[str, float]:
         """Return how often each command was sent per header."""
         return {name: count / len(self.took_ms) / 6 for name, count in self.commands.items()}
-
-
-@contextmanager
-def _monitoring(url: str) -> Iterator[list[dict[str, Any]]]:
-    """Note all commands that Redis is given within the block."""
-    client, seen = connect(url, blocking_s=60), []
-    with client.monitor() as monitor:
-
-        def listen() -> None:
-            for said in monitor.listen():
-                if said["command"] == "ECHO end of watching":
-                    return
-                seen.append(said)
-
-        listening = Thread(target=listen)
-        listening.start()
-        yield seen
-        client.echo("end of watching")
-        listening.join()
-    client.close()
