@@ -59,13 +59,15 @@ def write_blocks(text: Path, folder: Path) -> None:
 
 @contextmanager
 def prometheus_on(binary: str, folder: Path, *flags: str) -> Iterator[str]:
-    """Start Prometheus on the blocks in a folder; gives its host and port."""
-    (folder / "prometheus.yml").write_text("global: {scrape_interval: 1h}\n")
+    """Start Prometheus on the blocks in a folder, and its `prometheus.yml` if there is one; gives its host and port."""
+    config = folder / "prometheus.yml"
+    if not config.exists():
+        config.write_text("global: {scrape_interval: 1h}\n")
     address = f"127.0.0.1:{_free_port()}"
     server = subprocess.Popen(
         [
             binary,
-            f"--config.file={folder / 'prometheus.yml'}",
+            f"--config.file={config}",
             f"--storage.tsdb.path={folder / 'tsdb'}",
             "--storage.tsdb.retention.time=100y",
             f"--web.listen-address={address}",
