@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from federation_core import tenancy
 from federation_core.cancellation import Cancellation
@@ -30,7 +31,7 @@ from federation_core.plan import Leaf, Plan, Shard
 from federation_core.query import Deadline, Query, cluster_deadline_ms
 from federation_core.signals import ROOM, Room, SignalKind, kind_named
 from federation_core.tenancy import Scope
-from federation_core.topology.presence import why_absent
+from federation_core.topology.presence import engines_of, why_absent
 from federation_core.topology.routing import route, without_worker
 
 Clock = Callable[[], int]
@@ -84,7 +85,15 @@ def plan(
         created_ms=now_ms,
         deadline_ms=now_ms + query.timeout_ms,
         weights={cluster.name: cluster.weight for cluster in asked},
+        engines=engines_of([shard.cluster_name for shard in shards], served),
     )
+
+
+def explain(plan: Plan) -> dict[str, Any]:
+    """Return a plan as a reader wants it, with what its signal says of the engines that will evaluate it."""
+    said = plan.explain()
+    notes = kind_named(plan.query.signal).engine_notes(plan.root, plan.shards, plan.engines)
+    return {**said, "notes": [*said["notes"], *notes]}
 
 
 def without(plan: Plan, refusing: Sequence[ClusterVerdict]) -> Plan:

@@ -78,7 +78,8 @@ class Plan:
     """Everything that will happen for one query.
 
     `root` is the signal's own text for what is left to do over the leaves. `notes` say per step where it runs
-    and why. `fingerprint` is equal for equal questions of one scope. `weights` are those of the clusters asked.
+    and why. `fingerprint` is equal for equal questions of one scope. `weights` are those of the clusters asked;
+    `engines` is what evaluates there, in the signal's word, as far as it was known.
     """
 
     query_id: str
@@ -91,6 +92,7 @@ class Plan:
     created_ms: int
     deadline_ms: int
     weights: Mapping[str, float] = field(default_factory=dict)
+    engines: Mapping[str, str] = field(default_factory=dict)
 
     def shard_for(self, cluster: str) -> Shard:
         """Return the shard of one cluster."""
@@ -141,6 +143,7 @@ class Plan:
             "created_ms": self.created_ms,
             "deadline_ms": self.deadline_ms,
             "weights": dict(self.weights),
+            "engines": dict(self.engines),
         }
 
     @classmethod
@@ -161,4 +164,5 @@ class Plan:
             created_ms=wire["created_ms"],
             deadline_ms=wire["deadline_ms"],
             weights=wire.get("weights") or {},
+            engines=wire.get("engines") or {},
         )

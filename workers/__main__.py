@@ -18,6 +18,7 @@ from celery.platforms import set_pdeathsig
 from federation_core.connectors.files import load
 from federation_core.errors import FederationError
 from workers.app import MERGE_QUEUES, THREADS_PER_CLUSTER, make_celery
+from workers.connections import Connections
 from workers.fetchers import Fetchers
 from workers.lifecycle import configure_log, install
 
@@ -50,8 +51,9 @@ def _cluster(options: argparse.Namespace) -> int:
     # another worker of the cluster could have them.
     room = {name: min(each, 2 * settings.cluster(name).rate_limit.max_concurrent) for name in clusters}
     fetchers = Fetchers.for_clusters(settings.redis_url, room)
-    app = make_celery(settings, "cluster", clusters=clusters, fetchers=fetchers)
-    install(app, settings, clusters, fetchers=fetchers)
+    connections = Connections(settings)
+    app = make_celery(settings, "cluster", clusters=clusters, fetchers=fetchers, connections=connections)
+    install(app, settings, clusters, fetchers=fetchers, connections=connections)
     return _work(
         app,
         f"cluster-{os.getpid()}",

@@ -16,6 +16,7 @@ from federation_core.config import Settings
 from federation_core.connectors.files import load
 from federation_core.connectors.stores.jobs_keys import QUEUE_TTL_MS
 from federation_core.errors import InvalidConfig
+from workers.connections import Connections
 from workers.fetchers import Fetchers
 from workers.outbox import OutboxCelery
 
@@ -49,11 +50,17 @@ _PUBLISH_RETRIES = {"web": 0, "cluster": 5, "merge": 5, "beat": 1}
 
 
 def make_celery(
-    settings: Settings, role: Role = "web", *, clusters: tuple[str, ...] = (), fetchers: Fetchers | None = None
+    settings: Settings,
+    role: Role = "web",
+    *,
+    clusters: tuple[str, ...] = (),
+    fetchers: Fetchers | None = None,
+    connections: Connections | None = None,
 ) -> OutboxCelery:
     """Build the application for one role; `clusters` are those whose queues a cluster worker consumes.
 
-    `fetchers` bring it their messages; without them it reads the queues as Celery does.
+    `fetchers` bring it their messages; without them it reads the queues as Celery does. `connections` are the
+    connectors that its tasks share with others of the process.
 
     Raises InvalidConfig: there is no Redis URL, or a cluster is not configured.
     """
@@ -69,7 +76,8 @@ def make_celery(
         # The web tier sends tasks by name; only a process that runs them imports what they do.
         from workers.query_tasks import register
 
-        register(app, settings, frozenset(clusters), owner=fetchers.owner if fetchers else "")
+        owner = fetchers.owner if fetchers else ""
+        register(app, settings, frozenset(clusters), owner=owner, connections=connections)
     return app
 
 
@@ -151,10 +159,12 @@ def from_environment() -> OutboxCelery:
     settings = load(os.environ, only=clusters)
     room = dict.fromkeys(clusters, THREADS_PER_CLUSTER)
     fetchers = Fetchers.for_clusters(settings.redis_url, room) if clusters else None
-    app = make_celery(settings, "cluster" if clusters else "merge", clusters=clusters, fetchers=fetchers)
+    role: Role = "cluster" if clusters else "merge"
+    connections = Connections(settings)
+    app = make_celery(settings, role, clusters=clusters, fetchers=fetchers, connections=connections)
     own = [settings.cluster(name).queue for name in clusters] or list(MERGE_QUEUES)
     app.amqp.queues.select(own)
-    install(app, settings, clusters, fetchers=fetchers)
+    install(app, settings, clusters, fetchers=fetchers, connections=connections)
     return app
 
 

@@ -1,7 +1,8 @@
 """The sign of life of a worker process: a thread that says every second which clusters it serves and what it holds.
 
 Rule: it says that a cluster is served while its tasks are fetched, and no longer when the process is told to end; and
-that the leases are held until the process has ended. A Redis that does not answer costs a beat and one log line,
+that the leases are held until the process has ended. What evaluates in a cluster is said along, once it is known; a
+beat never waits for that. A Redis that does not answer costs a beat and one log line,
 never the process.
 """
 
@@ -10,11 +11,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event, Thread
 from time import sleep
 
-from federation_core.connectors.stores.jobs_beats import Heartbeats
+from federation_core.connectors.stores.jobs_beats import ALIVE_MS, Heartbeats
 from federation_core.errors import StoreUnavailable
 from workers.fetchers import Fetchers
 
@@ -34,15 +35,24 @@ def worker_name(owner: str) -> str:
 
 
 class Heart:
-    """Beats for some clusters between `start` and `stop`, and holds what is fetched until it is given back."""
+    """Beats for some clusters between `start` and `stop`, and holds what is fetched until it is given back.
+
+    `engines` tells at once what is known of the clusters' engines: cluster → word.
+    """
 
     def __init__(
-        self, beats: Heartbeats, clusters: tuple[str, ...], fetchers: Fetchers, clock: Callable[[], int]
+        self,
+        beats: Heartbeats,
+        clusters: tuple[str, ...],
+        fetchers: Fetchers,
+        clock: Callable[[], int],
+        engines: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._beats = beats
         self._fetchers = fetchers
         self._clusters = clusters
         self._clock = clock
+        self._engines = engines
         self._stopping = Event()
         #: Why the last beat was not heard, said once.
         self._said = ""
@@ -68,10 +78,10 @@ class Heart:
             sleep(BEAT_EVERY_S)
             self._send((), name)
 
-    def _send(self, served: Sequence[str], name: str, **more: int) -> bool:
+    def _send(self, served: Sequence[str], name: str, alive_ms: int = ALIVE_MS) -> bool:
         """Say what is served and what is held; return whether Redis has heard it."""
         try:
-            self._beats.beat(served, name, self._clock(), **more)
+            self._beats.beat(served, name, self._clock(), alive_ms, self._engines())
             self._fetchers.hold()
         except StoreUnavailable as exc:
             if exc.message != self._said:

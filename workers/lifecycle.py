@@ -27,6 +27,8 @@ from federation_core.connectors.stores.jobs_beats import Heartbeats
 from federation_core.signals import kinds
 from federation_core.structured_logging import configure
 from workers.app import SCHEDULER
+from workers.connections import Connections
+from workers.engines import Engines
 from workers.fetchers import Fetchers
 from workers.heartbeat import Heart
 
@@ -45,15 +47,20 @@ def install(
     clusters: tuple[str, ...] = (),
     *,
     fetchers: Fetchers | None = None,
+    connections: Connections | None = None,
     with_beat: bool = False,
 ) -> None:
     """Attach to the signals of the worker that this process is about to become.
 
-    It serves the queues of `clusters`, or is a merge worker where there are none; `fetchers` are those of its
-    application. `with_beat` runs the schedule on a thread of this worker, for a machine that holds everything.
+    It serves the queues of `clusters`, or is a merge worker where there are none; `fetchers` and `connections` are
+    those of its application. `with_beat` runs the schedule on a thread of this worker, for a machine that holds
+    everything.
     """
     fetchers = fetchers or Fetchers()
-    heart = Heart(Heartbeats(settings.redis_url), clusters, fetchers, wall_clock_ms) if clusters else None
+    engines = Engines(settings, clusters, connections or Connections(settings), wall_clock_ms)
+    heart = (
+        Heart(Heartbeats(settings.redis_url), clusters, fetchers, wall_clock_ms, engines.known) if clusters else None
+    )
     ending = Event()
     # Messages are JSON only, so none of them runs anything; and what Celery 6 will do is not news to an operator.
     for category in (SecurityWarning, CPendingDeprecationWarning):
@@ -67,11 +74,14 @@ def install(
         _load_before_fork()
         if issubclass(sender.pool_cls, PreforkPool):
             fetchers.leave_to_celery()
+            # The queries run in children, and a child made while a connector is being opened would never open one.
+            engines.stop()
 
     def on_worker_ready(**_: Any) -> None:
         _log.info("ready", extra={"queues": sorted(app.amqp.queues.consume_from)})
         if heart is not None:
             heart.start()
+            engines.start()
         if with_beat:
             Thread(target=_run_beat, args=(app,), name="beat", daemon=True).start()
 
@@ -81,6 +91,7 @@ def install(
         ending.set()
         if heart is not None:
             heart.stop()
+            engines.stop()
         Thread(target=_end_soon, args=(fetchers,), name="end", daemon=True).start()
 
     class Closing(StartStopStep):  # type: ignore[misc]

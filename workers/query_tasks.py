@@ -17,6 +17,7 @@ from federation_core.connectors.stores.shared_clock import SharedClock
 from federation_core.errors import FederationError
 from federation_core.structured_logging import bound
 from workers.app import AGGREGATE, QUERY_CLUSTER, REAP
+from workers.connections import Connections
 from workers.deliveries import redelivered
 from workers.dispatch import Dispatch
 from workers.outbox import OutboxCelery
@@ -26,15 +27,22 @@ from workers.strategy import ToThePool
 _log = logging.getLogger(__name__)
 
 
-def register(app: OutboxCelery, settings: Settings, serving: frozenset[str], *, owner: str = "") -> None:
+def register(
+    app: OutboxCelery,
+    settings: Settings,
+    serving: frozenset[str],
+    *,
+    owner: str = "",
+    connections: Connections | None = None,
+) -> None:
     """Give the application its tasks; `serving` are the clusters whose shards this process may run.
 
-    `owner` is who holds the leases of the process's messages.
+    `owner` is who holds the leases of the process's messages, `connections` are its connectors.
     """
     # `shared=False`: by default Celery gives a task to every application of the process, also to those made later.
     clock = SharedClock(settings.redis_url)
     dispatch = Dispatch(settings, clock, celery=app, answer_s=WORKER_ANSWER_TIMEOUT_S)
-    runner = ShardRunner(settings, serving, dispatch.jobs, clock, owner=owner)
+    runner = ShardRunner(settings, serving, dispatch.jobs, clock, owner=owner, connections=connections)
     lost_leases, names = LostLeases(settings.redis_url), [cluster.name for cluster in settings.clusters]
 
     straight = ToThePool(lambda shard, again: runner.run(shard, redelivered=again))

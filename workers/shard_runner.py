@@ -1,7 +1,6 @@
 """One shard on a worker: checked, run with the cluster's connector, its part written.
 
 Rule: a worker serves its own clusters only, whatever a message says, and what goes wrong becomes the part's error.
-A connector is opened once per process, when the first query needs it.
 """
 
 from __future__ import annotations
@@ -10,12 +9,11 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from threading import Event, Lock
+from threading import Event
 
-from federation_core import connectors, federate
+from federation_core import federate
 from federation_core.cancellation import Cancellation
 from federation_core.config import Settings
-from federation_core.connectors import Connector
 from federation_core.connectors.stores.jobs import Jobs
 from federation_core.connectors.stores.sealed import seal
 from federation_core.errors import (
@@ -34,6 +32,7 @@ from federation_core.signals import kind_named
 from federation_core.structured_logging import bound
 from federation_core.wire import encode_partial
 from workers.cancelling import Cancelling
+from workers.connections import Connections
 from workers.deliveries import LOST_TOO_OFTEN
 from workers.one_per_shard import OnePerShard
 from workers.started import Started
@@ -52,11 +51,19 @@ _log = logging.getLogger(__name__)
 class ShardRunner:
     """Runs shards of the clusters in `serving`; safe to use from several threads.
 
-    `owner` names the leases in which the messages of this process rest until their parts are written.
+    `owner` names the leases in which the messages of this process rest until their parts are written; `connections`
+    are the connectors it shares with others of the process.
     """
 
     def __init__(
-        self, settings: Settings, serving: frozenset[str], jobs: Jobs, clock: Callable[[], int], *, owner: str = ""
+        self,
+        settings: Settings,
+        serving: frozenset[str],
+        jobs: Jobs,
+        clock: Callable[[], int],
+        *,
+        owner: str = "",
+        connections: Connections | None = None,
     ) -> None:
         #: What this process knows of cancelled queries.
         self.cancelling = Cancelling(jobs.cancelled, serving)
@@ -67,8 +74,7 @@ class ShardRunner:
         self._owner = owner
         self._started = Started(jobs, clock)
         self._turns = Turns({name: settings.cluster(name).rate_limit.max_concurrent for name in serving})
-        self._connectors: dict[tuple[str, str], Connector] = {}
-        self._opening = Lock()
+        self._connections = connections or Connections(settings)
         self._alone = OnePerShard()
 
     def run(self, text: str, *, redelivered: bool = False) -> str:
@@ -184,7 +190,7 @@ class ShardRunner:
 
     def _answer(self, shard: Shard, cancellation: Cancellation) -> Partial:
         try:
-            connector = self._connector(shard)
+            connector = self._connections.connector(shard.cluster_name, shard.signal)
         except ClusterError as exc:
             return _failed(shard, exc)
         except FederationError as exc:
@@ -194,20 +200,6 @@ class ShardRunner:
             _log.exception("a connector could not be opened")
             return _failed(shard, Unreachable(f"its connector fails: {type(exc).__name__}", cluster=shard.cluster_name))
         return federate.run_shard(shard, connector, self._clock, cancellation)
-
-    def _connector(self, shard: Shard) -> Connector:
-        key = (shard.cluster_name, shard.signal)
-        found = self._connectors.get(key)
-        if found is not None:
-            return found
-        with self._opening:
-            if key not in self._connectors:
-                cluster = self._settings.cluster(shard.cluster_name)
-                backend = cluster.backend_for(shard.signal)
-                if backend is None:
-                    raise Unreachable(f"its worker has no backend for {shard.signal}", cluster=shard.cluster_name)
-                self._connectors[key] = connectors.connect(cluster, backend)
-            return self._connectors[key]
 
     def _encode(self, shard: Shard, partial: Partial) -> bytes:
         return seal(encode_partial(partial, kind_named(shard.signal).encode), self._settings.max_result_bytes)

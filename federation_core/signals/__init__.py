@@ -67,6 +67,16 @@ class Merge(Protocol):
         ...
 
 
+def _no_engine(connector: Connector, deadline: Deadline) -> str:
+    """Nothing in the clusters evaluates this signal but the connector."""
+    return ""
+
+
+def _no_notes(root: str, shards: Sequence[Shard], engines: Mapping[str, str]) -> tuple[str, ...]:
+    """There is nothing to say about engines."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class SignalKind:
     """One signal's functions. `Expr` and `Payload` below are the signal's own immutable types.
@@ -82,6 +92,9 @@ class SignalKind:
     redact(payload, Scope, cluster) → (payload, hidden): drops what the scope does not show, counts it.
     size(payload) → (series, rows).
     encode(payload) → bytes, decode(bytes) → payload; to_json(payload, Query) → the native JSON answer.
+    engine_of(Connector, Deadline) → a word of at most 80 characters for what evaluates in the cluster, "" where it is
+        always the same. Raises ClusterError, QueryCanceled. A worker sends it along with its sign of life.
+    engine_notes(root, shards, cluster → word) → what a reader of the plan should know about who evaluates what.
     """
 
     name: str
@@ -97,6 +110,8 @@ class SignalKind:
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes], Any]
     to_json: Callable[[Any, Query], dict[str, Any]]
+    engine_of: Callable[[Connector, Deadline], str] = _no_engine
+    engine_notes: Callable[[str, Sequence[Shard], Mapping[str, str]], tuple[str, ...]] = _no_notes
 
 
 @cache

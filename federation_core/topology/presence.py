@@ -10,11 +10,20 @@ from collections.abc import Collection, Iterator, Mapping, Set
 
 
 class Presence(Set[str]):
-    """The clusters whose queue is served; `absent` says in words why each other cluster's is not, and since when."""
+    """The clusters whose queue is served; `absent` says in words why each other cluster's is not, and since when.
 
-    def __init__(self, served: Collection[str] = (), absent: Mapping[str, str] | None = None) -> None:
+    `engines` tells in a word what evaluates in a cluster, where its worker has said it.
+    """
+
+    def __init__(
+        self,
+        served: Collection[str] = (),
+        absent: Mapping[str, str] | None = None,
+        engines: Mapping[str, str] | None = None,
+    ) -> None:
         self._served = frozenset(served)
         self.absent: Mapping[str, str] = dict(absent or {})
+        self.engines: Mapping[str, str] = dict(engines or {})
 
     def __contains__(self, cluster: object) -> bool:
         return cluster in self._served
@@ -29,3 +38,9 @@ class Presence(Set[str]):
 def why_absent(cluster: str, served: Collection[str]) -> str:
     """Say why a cluster is not among those served; empty where nothing is known."""
     return served.absent.get(cluster, "") if isinstance(served, Presence) else ""
+
+
+def engines_of(clusters: Collection[str], served: Collection[str]) -> dict[str, str]:
+    """Return the words for what evaluates in the clusters, of those that have one."""
+    known = served.engines if isinstance(served, Presence) else {}
+    return {name: known[name] for name in clusters if name in known}

@@ -21,7 +21,7 @@ from federation_core.errors import (
     TimedOut,
     Unreachable,
 )
-from federation_core.federate import combine, fingerprint, plan, run_shard, without
+from federation_core.federate import combine, explain, fingerprint, plan, run_shard, without
 from federation_core.labels import Matcher, MatchOp
 from federation_core.outcome import Partial, Result, Verdict
 from federation_core.plan import Leaf, Plan
@@ -324,6 +324,27 @@ def test_a_plan_survives_the_wire_and_prints_itself() -> None:
     assert back.explain() == made.explain()
     assert [row["cluster"] for row in made.explain()["shards"]] == list(NAMES)
     assert made.notes
+
+
+def test_what_is_known_of_the_engines_is_explained_and_survives_the_wire() -> None:
+    served = Presence(NAMES, engines={"dev": "ours", "prod": "Prometheus/2.42/eg", "elsewhere": "ours"})
+    made = planned("sum(rate(x[5m]))", served=served)
+    assert made.engines == {"dev": "ours", "prod": "Prometheus/2.42/eg"}
+    said = explain(Plan.from_wire(json.loads(json.dumps(made.to_wire()))))
+    assert said == explain(made)
+    told = said["notes"][len(made.notes) :]
+    assert [note.partition(":")[0] for note in told] == [
+        "engine of app-prod, shared-services, stage, test",
+        "engine of dev",
+        "engine of prod",
+        "windows differ",
+    ]
+
+
+def test_a_plan_that_an_older_release_wrote_knows_no_engines() -> None:
+    wire = planned().to_wire()
+    del wire["engines"]
+    assert "not known yet" in explain(Plan.from_wire(wire))["notes"][-1]
 
 
 def test_equal_questions_of_one_scope_have_one_fingerprint_and_all_others_differ() -> None:

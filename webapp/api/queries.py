@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Response, request
 
+from federation_core import federate
 from federation_core.errors import QueryCanceled, QueryNotFound
 from federation_core.outcome import Result
 from federation_core.query import Query
@@ -74,7 +75,7 @@ def explain_unsent(body: dict[str, Any]) -> Response:
 
     Shows what each cluster would be asked, what is left to do at the centre, and why a cluster is left out.
     """
-    return json_answer(pipeline().plan(_query(body), scope()).explain())
+    return json_answer(federate.explain(pipeline().plan(_query(body), scope())))
 
 
 @blueprint.operation("GET", "/queries", parameters=Listing, answers={200: ("jobs, newest first", JobsDocument)})
@@ -204,7 +205,7 @@ def read_result(parameters: dict[str, Any], query_id: str) -> Response:
 def explain_sent(query_id: str) -> Response:
     """Read the plan of a query that was submitted"""
     job = pipeline().job(scope(), query_id)
-    plan = {**job.plan.explain(), "queryId": query_id}
+    plan = {**federate.explain(job.plan), "queryId": query_id}
     return with_ledger(json_answer(plan), query_id, progress_coverage(job.progress))
 
 

@@ -1,4 +1,4 @@
-"""Heartbeats of the clusters' workers in Redis: who serves a cluster's queue, and since when nobody does.
+"""Heartbeats of the clusters' workers in Redis: who serves a cluster's queue, with which engine, or since when nobody.
 
 Rule: the age of a beat is measured by Redis' clock alone, so a worker whose clock is wrong is neither dead nor
 immortal. A beat is remembered for a day after it counts no more, to say since when a cluster is missing.
@@ -6,8 +6,9 @@ immortal. A beat is remembered for a day after it counts no more, to say since w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import redis
 
@@ -25,13 +26,22 @@ _FORGET_MS = 60_000
 NEVER_SEEN = "no worker of it was seen in the last day"
 _LOST = "its last worker was lost"
 
-#: Note a sign of life by Redis' own clock, and forget the workers that this one comes after.
-#: KEYS: beats of each cluster  ARGV: worker, clock_ms, alive_ms (0: it is leaving), keep_ms, forget_ms
+#: The field of a cluster's beats in which its engine stands, beside those of its workers, whose names have colons.
+_ENGINE = "engine"
+#: As much of a word as is taken.
+_WORD_CHARS = 80
+
+#: Note a sign of life by Redis' own clock, and forget the workers that this one comes after. The engine is a field of
+#: its own, which a reader that knows nothing of it passes over: sites are not upgraded in one moment.
+#: KEYS: beats of each cluster
+#: ARGV: worker, clock_ms, alive_ms (0: it is leaving), keep_ms, forget_ms, field of the engine, engine of each cluster
 _BEAT = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 for k = 1, #KEYS do
   redis.call('HSET', KEYS[k], ARGV[1], string.format('%.0f', now) .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
+  local engine = ARGV[6 + k]
+  if engine ~= '' then redis.call('HSET', KEYS[k], ARGV[6], string.format('%.0f', now) .. ' ' .. engine) end
   local all = redis.call('HGETALL', KEYS[k])
   for i = 1, #all, 2 do
     local seen = tonumber(string.match(all[i + 1], '^%d+')) or 0
@@ -48,7 +58,8 @@ class WorkerBeat:
     """The last sign of life of a cluster's workers.
 
     `last_seen_ms` is by the reader's clock; `clock_skew_ms` is how far the worker's clock is ahead of it. `left`
-    tells a worker that said it was leaving from one that fell silent.
+    tells a worker that said it was leaving from one that fell silent. `engine` is what evaluates in the cluster, in a
+    word that its workers have said; "" where none has.
     """
 
     cluster: str
@@ -57,6 +68,7 @@ class WorkerBeat:
     last_seen_ms: int
     clock_skew_ms: int
     left: bool = False
+    engine: str = ""
 
     @property
     def why_absent(self) -> str:
@@ -76,15 +88,26 @@ class Heartbeats(RedisStore):
 
     _beat = Script(_BEAT)
 
-    def beat(self, clusters: Iterable[str], worker: str, now_ms: int, alive_ms: int = ALIVE_MS) -> None:
+    def beat(
+        self,
+        clusters: Sequence[str],
+        worker: str,
+        now_ms: int,
+        alive_ms: int = ALIVE_MS,
+        engines: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Note a worker's sign of life for all its clusters in one round trip; `now_ms` is the worker's clock.
 
-        It counts as alive for `alive_ms`; 0 says that it is leaving.
+        It counts as alive for `alive_ms`; 0 says that it is leaving. `engines` are the words for what evaluates in the
+        clusters, of those where it is known.
         """
-        names = [keys.beats(cluster) for cluster in clusters]
-        if names:
+        words = [engines.get(cluster, "") for cluster in clusters]
+        if clusters:
             with answering():
-                self._beat(keys=names, args=[worker, now_ms, alive_ms, keys.REMEMBER_MS, _FORGET_MS])
+                self._beat(
+                    keys=[keys.beats(cluster) for cluster in clusters],
+                    args=[worker, now_ms, alive_ms, keys.REMEMBER_MS, _FORGET_MS, _ENGINE, *words],
+                )
 
     def latest(self, clusters: Iterable[str], now_ms: int) -> dict[str, WorkerBeat]:
         """Return the latest heartbeat, living or not, of every cluster heard of; `now_ms` is the reader's clock."""
@@ -109,7 +132,8 @@ def presence(clusters: Iterable[str], beats: Mapping[str, WorkerBeat]) -> Presen
     names = tuple(clusters)
     served = frozenset(name for name in names if name in beats and beats[name].alive)
     absent = {n: beats[n].why_absent if n in beats else NEVER_SEEN for n in names if n not in served}
-    return Presence(served, absent)
+    engines = {name: beats[name].engine for name in served if beats[name].engine}
+    return Presence(served, absent, engines)
 
 
 def _freshness(beat: WorkerBeat) -> tuple[bool, int]:
@@ -118,6 +142,8 @@ def _freshness(beat: WorkerBeat) -> tuple[bool, int]:
 
 def _read(cluster: str, fields: Mapping[bytes, bytes], server_ms: int, now_ms: int) -> list[WorkerBeat]:
     beats = []
+    _, _, engine = fields.get(_ENGINE.encode(), b"").partition(b" ")
+    word = engine.decode(errors="replace")[:_WORD_CHARS]
     for worker, value in fields.items():
         try:
             seen_ms, clock_ms, alive_ms = (int(number) for number in value.split())
@@ -126,7 +152,6 @@ def _read(cluster: str, fields: Mapping[bytes, bytes], server_ms: int, now_ms: i
         age_ms = max(0, server_ms - seen_ms)
         last_seen_ms = now_ms - age_ms
         name = worker.decode(errors="replace")
-        beats.append(
-            WorkerBeat(cluster, name, age_ms < alive_ms, last_seen_ms, clock_ms - last_seen_ms, left=alive_ms == 0)
-        )
+        left, skew_ms = alive_ms == 0, clock_ms - last_seen_ms
+        beats.append(WorkerBeat(cluster, name, age_ms < alive_ms, last_seen_ms, skew_ms, left, word))
     return beats

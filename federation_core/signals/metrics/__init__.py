@@ -11,6 +11,7 @@ from typing import Any
 from federation_core.query import Query
 from federation_core.signals import SignalKind
 from federation_core.signals.metrics.distribute import split
+from federation_core.signals.metrics.engines import engine_notes, engine_of
 from federation_core.signals.metrics.expr import Expr, MatrixSelector, VectorSelector, map_selectors
 from federation_core.signals.metrics.frame import Grid, size
 from federation_core.signals.metrics.merge import merge
@@ -54,4 +55,6 @@ KIND = SignalKind(
     encode=encode,
     decode=decode,
     to_json=to_json,
+    engine_of=engine_of,
+    engine_notes=engine_notes,
 )

@@ -63,6 +63,16 @@ class Dialect:
     nan_is_stale: bool = False
     approximate: bool = False
 
+    @property
+    def word(self) -> str:
+        """All of it in a word, which `read_word` reads.
+
+        >>> Dialect("Prometheus", (2, 42), exact=True, on_grids=True).word
+        'Prometheus/2.42/eg'
+        """
+        flags = "".join(letter for letter, name in _FLAGS.items() if getattr(self, name))
+        return f"{self.engine}/{self.version[0]}.{self.version[1]}/{flags}"
+
     def spelled(self, expr: Expr) -> Expr | None:
         """Return a resolved expression as this engine spells it; None where it may not know a part of it."""
         if self.version < _OLDEST:
@@ -95,6 +105,19 @@ class Dialect:
 
 #: An engine of which nothing is known but that it speaks the API.
 UNKNOWN = Dialect("unknown")
+#: What a word says with one letter.
+_FLAGS = {"e": "exact", "g": "on_grids", "n": "nan_is_stale", "a": "approximate"}
+_WORDED = re.compile(r"([A-Za-z]{1,30})/(\d{1,4})\.(\d{1,4})/([a-z]*)")
+
+
+def read_word(word: str) -> Dialect | None:
+    """Return the engine that a word stands for; None where it says something else, as another release may."""
+    read = _WORDED.fullmatch(word)
+    if read is None:
+        return None
+    return Dialect(
+        read[1], (int(read[2]), int(read[3])), **{name: letter in read[4] for letter, name in _FLAGS.items()}
+    )
 
 
 def _is_plain(label: str) -> bool:

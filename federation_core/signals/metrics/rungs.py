@@ -82,6 +82,14 @@ def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fet
     return share.answer({})
 
 
+def given_to(dialect: Dialect, tree: Expr) -> Expr | None:
+    """Return what an engine is given to evaluate of a resolved leaf, in its spelling; None where it is not given it."""
+    trusted = dialect.exact or dialect.approximate
+    if not trusted or isinstance(tree, MatrixSelector) or _names_cluster(tree):
+        return None
+    return dialect.spelled(tree)
+
+
 @dataclass(frozen=True, slots=True)
 class _Share:
     """One shard while it is answered; `trees` are its leaves, resolved."""
@@ -98,13 +106,8 @@ class _Share:
 
     def pushable(self) -> dict[str, Expr]:
         """Return the leaves for the backend's engine, in its spelling."""
-        if not self.dialect.exact and not self.dialect.approximate:
-            return {}
-        found = {}
-        for leaf_id, tree in self.trees.items():
-            spelled = None if isinstance(tree, MatrixSelector) or _names_cluster(tree) else self.dialect.spelled(tree)
-            if spelled is not None:
-                found[leaf_id] = spelled
+        spelled = {leaf_id: given_to(self.dialect, tree) for leaf_id, tree in self.trees.items()}
+        found = {leaf_id: tree for leaf_id, tree in spelled.items() if tree is not None}
         return found if self._is_cluster_free(found) else {}
 
     def _is_cluster_free(self, pushed: Mapping[str, Expr]) -> bool:

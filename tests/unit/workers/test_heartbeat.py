@@ -52,6 +52,8 @@ def test_a_heart_that_redis_does_not_hear_tries_again_soon_and_says_so_once(
     heart._beats = beats
     until(lambda: alive(beats) == {"prod"})
     heart.stop()
+    # Its last beat is out before Redis is another test's.
+    until(lambda: alive(beats) == set())
 
 
 def test_a_cluster_whose_tasks_are_not_fetched_is_not_served_and_its_leases_are_held(redis_url: str) -> None:
@@ -66,6 +68,7 @@ def test_a_cluster_whose_tasks_are_not_fetched_is_not_served_and_its_leases_are_
     until(lambda: alive(beats) == {"dev", "prod"})
     heart.stop()
     fetchers.give_back()
+    until(lambda: alive(beats) == set())
 
 
 def test_workers_that_are_gone_are_forgotten_by_the_beat_of_the_next(redis_url: str) -> None:

@@ -92,3 +92,45 @@ def test_one_that_left_after_another_was_lost_is_the_reason(beats: Heartbeats, r
     age(redis_url, "prod", "lost", ALIVE_MS + 60_000)
     beats.beat(("prod",), "leaving", NOW_MS, alive_ms=0)
     assert "leaving" in beats.latest(("prod",), NOW_MS)["prod"].why_absent
+
+
+def test_what_evaluates_in_a_cluster_is_said_along_and_stays_said(beats: Heartbeats) -> None:
+    beats.beat(("dev", "prod"), "w", NOW_MS, engines={"prod": "Prometheus/2.42/eg"})
+    beats.beat(("dev", "prod"), "w", NOW_MS)
+    found = presence(("dev", "prod"), beats.latest(("dev", "prod"), NOW_MS))
+    assert (set(found), dict(found.engines)) == ({"dev", "prod"}, {"prod": "Prometheus/2.42/eg"})
+
+
+def test_a_cluster_without_a_worker_has_no_engine(beats: Heartbeats) -> None:
+    beats.beat(("prod",), "w", NOW_MS, engines={"prod": "ours"})
+    beats.beat(("prod",), "w", NOW_MS, alive_ms=0)
+    assert presence(("prod",), beats.latest(("prod",), NOW_MS)).engines == {}
+
+
+def test_an_engine_of_which_no_worker_speaks_any_more_is_forgotten(beats: Heartbeats, redis_url: str) -> None:
+    client = connect(redis_url)
+    seconds, _ = client.time()
+    client.hset(keys.beats("prod"), "engine", f"{seconds * 1000 - 61_000} Prometheus/2.42/eg")
+    beats.beat(("prod",), "w", NOW_MS)
+    assert beats.latest(("prod",), NOW_MS)["prod"].engine == ""
+
+
+def test_sites_are_upgraded_one_after_another(beats: Heartbeats, redis_url: str) -> None:
+    """The beats of an older worker have no engine; an older reader finds three numbers for every worker of ours."""
+    client = connect(redis_url)
+    seconds, _ = client.time()
+    client.hset(keys.beats("prod"), "here:1:a", f"{seconds * 1000} {NOW_MS} {ALIVE_MS}")
+    beats.beat(("dev",), "here:2:b", NOW_MS, engines={"dev": "ours"})
+    found = beats.latest(("dev", "prod"), NOW_MS)
+    assert {name: (beat.alive, beat.engine) for name, beat in found.items()} == {
+        "dev": (True, "ours"),
+        "prod": (True, ""),
+    }
+    assert len(client.hget(keys.beats("dev"), "here:2:b").split()) == 3
+
+
+def test_a_word_that_somebody_has_spoilt_is_cut_and_costs_no_beat(beats: Heartbeats, redis_url: str) -> None:
+    beats.beat(("prod",), "w", NOW_MS)
+    connect(redis_url).hset(keys.beats("prod"), "engine", b"1 " + b"\xff" * 9_000)
+    beat = beats.latest(("prod",), NOW_MS)["prod"]
+    assert (beat.alive, len(beat.engine)) == (True, 80)

@@ -1,0 +1,40 @@
+"""The connectors of a worker process: one per cluster and signal.
+
+Rule: a connector is opened when it is first needed, and once, whoever needs it.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from federation_core import connectors
+from federation_core.config import Settings
+from federation_core.connectors import Connector
+from federation_core.errors import Unreachable
+
+
+class Connections:
+    """The connectors that this process has opened; safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open: dict[tuple[str, str], Connector] = {}
+        self._opening = Lock()
+
+    def connector(self, cluster_name: str, signal: str) -> Connector:
+        """Return the connector to a cluster's backend for a signal.
+
+        Raises Unreachable: the cluster has none. InvalidConfig: it cannot be opened.
+        """
+        key = (cluster_name, signal)
+        found = self._open.get(key)
+        if found is not None:
+            return found
+        with self._opening:
+            if key not in self._open:
+                cluster = self._settings.cluster(cluster_name)
+                backend = cluster.backend_for(signal)
+                if backend is None:
+                    raise Unreachable(f"its worker has no backend for {signal}", cluster=cluster_name)
+                self._open[key] = connectors.connect(cluster, backend)
+            return self._open[key]
