@@ -1,7 +1,6 @@
-"""Prometheus as a backend keeps the contract: six real servers, federated, answer as the one that holds everything.
+"""Prometheus as a backend keeps the contract: what it is asked, what is made of its answers and of its refusals.
 
-Once their engines are given whole leaves, and once ours works beside them on selectors and raw samples; with and
-without a label `cluster` of their own.
+That six real servers answer as the one that holds everything is shown in `tests/oracle/test_lab_seeds.py`.
 """
 
 from __future__ import annotations
@@ -30,10 +29,9 @@ from federation_core.signals.metrics.frame import SampleColumns
 from federation_core.signals.metrics.prometheus_json import to_json
 from federation_core.tenancy import Limits, Scope
 from tests.oracle import lab_data
-from tests.oracle.answers import Answer, Refusal, difference, read, read_data
-from tests.oracle.test_against_prometheus import QUERIES, time_range_of
+from tests.oracle.answers import Answer, Refusal, difference, read_data
 from tests.support.connected import federate_over
-from tests.support.prometheus_lab import Lab, Stores, connector, lab, with_label
+from tests.support.prometheus_lab import connector, with_label
 from tests.support.prometheus_server import _free_port, prometheus_holding
 from tests.support.sample_store import FAR_DEADLINE, STALE, Series, evaluate_one, every, scope_of, series
 from tests.support.victoria_metrics import victoria_metrics_holding
@@ -58,37 +56,11 @@ class Remembering:
         return self.real.fetch_all(leaves, scope, deadline)
 
 
-@pytest.fixture(scope="module")
-def stores() -> dict[str, list[Series]]:
-    return lab_data.clusters()
-
-
-@pytest.fixture(scope="module", params=["", "same", "eu"], ids=["no cluster label", "its own name", "another name"])
-def six(
-    request: pytest.FixtureRequest,
-    prometheus_binary: str,
-    stores: Stores,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Lab]:
-    with lab(prometheus_binary, tmp_path_factory.mktemp("lab"), stores, request.param) as started:
-        yield started
-
-
 def answer(query: str, connectors: Mapping[str, Connector], asked: TimeRange) -> Answer | Refusal:
     try:
         return read_data(to_json(federate_over(query, connectors, asked)[0]))
     except QueryExecutionError as exc:
         return Refusal("execution", exc.message)
-
-
-@pytest.mark.parametrize("pushdown", ["exact", "off"])
-def test_six_clusters_answer_as_one_prometheus(six: Lab, pushdown: str) -> None:
-    connectors, different = six.connectors(pushdown), []
-    for when, query in QUERIES:
-        asked = time_range_of(when)
-        found = difference(answer(query, connectors, asked), read(six.oracle.ask(query, asked)))
-        different += [f"{when} {query}: {found}"] if found else []
-    assert different == []
 
 
 @pytest.fixture(scope="module")
@@ -219,27 +191,6 @@ class TestInventory:
         connector("prod", odd).ping(FAR_DEADLINE)
         with pytest.raises(ClusterError):
             connector("prod", f"127.0.0.1:{_free_port()}").ping(FAR_DEADLINE)
-
-
-def test_victoria_metrics_is_exact_by_its_raw_samples(
-    prometheus_binary: str, stores: Stores, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Two clusters of it among six; its engine extrapolates by rules of its own and is given nothing to evaluate."""
-    folder = tmp_path_factory.mktemp("members")
-    with (
-        lab(prometheus_binary, folder, stores, "") as started,
-        victoria_metrics_holding(stores["prod"], folder / "vm-prod") as prod,
-        victoria_metrics_holding(stores["stage"], folder / "vm-stage") as stage,
-    ):
-        connectors = started.connectors("exact") | {"prod": connector("prod", prod), "stage": connector("stage", stage)}
-        different = []
-        for when, query in QUERIES:
-            # It keeps no NaN, which this metric has.
-            if "cache_hit_ratio" not in query and "__name__" not in query:
-                asked = time_range_of(when)
-                found = difference(answer(query, connectors, asked), read(started.oracle.ask(query, asked)))
-                different += [f"{when} {query}: {found}"] if found else []
-        assert different == []
 
 
 def test_victoria_metrics_tells_where_a_series_ended(tmp_path: Path) -> None:
