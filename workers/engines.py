@@ -1,7 +1,8 @@
 """What evaluates in the clusters of a worker, found out on a thread of its own.
 
 Rule: nobody waits for it. The connectors are those that queries use, so what a query finds out is known here at the
-next look, and a look asks a backend only when what the connector knows has become old.
+next look, and a look asks a backend only when what the connector knows has become old. A backend whose configuration is
+wrong is told in the log when the worker starts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping
 from threading import Event, Thread
 
 from federation_core.config import Settings
-from federation_core.errors import FederationError
+from federation_core.errors import FederationError, InvalidConfig
 from federation_core.query import Deadline
 from federation_core.signals import SignalKind, kinds
 from workers.connections import Connections
@@ -34,6 +35,8 @@ class Engines:
         self._connections = connections
         self._clock = clock
         self._known: dict[str, str] = {}
+        #: What is wrong with the configuration, said once.
+        self._said: set[str] = set()
         self._stopping = Event()
 
     def known(self) -> Mapping[str, str]:
@@ -66,6 +69,11 @@ class Engines:
         try:
             connector = self._connections.connector(cluster, kind.name)
             word = kind.engine_of(connector, Deadline(self._clock() + _ANSWER_MS, self._clock))
+        except InvalidConfig as exc:
+            if exc.message not in self._said:
+                self._said.add(exc.message)
+                _log.error("a backend cannot be used", extra={"cluster": cluster, "why": exc.message})
+            return
         except FederationError:
             # What was known last is more than nothing; a query says why the backend cannot be asked.
             return

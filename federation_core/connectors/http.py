@@ -270,17 +270,22 @@ def _words(exc: BaseException) -> str:
 def open_client(cluster: str, url: str, access: Access, origin: str) -> HttpClient:
     """Return a client for the backend at a URL; nothing is connected yet.
 
-    Raises InvalidConfig: a certificate file cannot be used.
+    Raises InvalidConfig: a certificate file cannot be used, or would not be.
     """
     parts = urlsplit(url)
     kept: dict[str, Any] = {"maxsize": _KEPT, "block": False}
     host = parts.hostname or ""
     if parts.scheme == "http":
+        if access.ca_file or access.cert_file:
+            raise InvalidConfig(f"{origin}: certificates are for an https:// URL, and this is {url}")
         return HttpClient(cluster, _PlainPool(host, parts.port, **kept), parts.path.rstrip("/"), access)
+    used = access.ca_file
     try:
         context = ssl.create_default_context(cafile=access.ca_file or None)
         if access.cert_file:
-            context.load_cert_chain(access.cert_file, access.key_file)
+            used = f"{access.cert_file} with {access.key_file}"
+            # Without a password OpenSSL would ask the terminal for that of an encrypted key.
+            context.load_cert_chain(access.cert_file, access.key_file, password="")
     except (OSError, ssl.SSLError) as exc:
-        raise InvalidConfig(f"{origin}: the certificates of `access` cannot be used: {exc}") from None
+        raise InvalidConfig(f"{origin}: the certificates of `access` cannot be used: {used}: {exc}") from None
     return HttpClient(cluster, _TlsPool(host, parts.port, ssl_context=context, **kept), parts.path.rstrip("/"), access)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import ssl
 import subprocess
 import threading
@@ -267,6 +268,16 @@ class TestTls:
         cert, key = certificate
         opened = client(over_tls, Access(ca_file=cert, cert_file=cert, key_file=key))
         assert opened.ask("GET", "/", (), FAR).body == b"safe"
+
+    def test_an_encrypted_key_is_refused_by_name_and_nobody_is_asked_for_its_password(
+        self, certificate: tuple[str, str], tmp_path: Path
+    ) -> None:
+        cert, key = certificate
+        locked = tmp_path / "locked.pem"
+        protect = ("ec", "-in", key, "-aes256", "-passout", "pass:secret", "-out", str(locked))
+        subprocess.run([require_program("openssl"), *protect], check=True, capture_output=True)
+        with pytest.raises(InvalidConfig, match=re.escape(f"{cert} with {locked}: ")):
+            client("https://127.0.0.1:1", Access(cert_file=cert, key_file=str(locked)))
 
     def test_a_backend_that_nobody_vouches_for_is_not_spoken_to(self, over_tls: str) -> None:
         with pytest.raises(Unreachable, match="TLS with the backend failed"):

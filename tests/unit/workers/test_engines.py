@@ -112,6 +112,23 @@ def test_a_heart_beats_while_a_backend_hangs_and_says_what_it_is_once_it_is_know
         until(lambda: not beats.latest(("prod",), NOW_MS)["prod"].alive)
 
 
+def test_a_backend_that_cannot_be_opened_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(subject, "LOOK_EVERY_S", 0.01)
+    good, bad = (
+        settings_of(good="").clusters[0],
+        Backend("logs", "prometheus", url="http://p", origin="clusters.yaml:9"),
+    )
+    engines = engines_of(Settings((Cluster("bad", "e", (bad,)), good)))
+    engines.start()
+    until(lambda: engines.known() == {"good": "ours"})
+    sleep(0.1)
+    engines.stop()
+    said = [(record.levelname, record.__dict__["cluster"], record.__dict__["why"]) for record in caplog.records]
+    assert said == [("ERROR", "bad", "clusters.yaml:9: a prometheus backend holds no logs")]
+
+
 def test_once_stopped_it_finds_out_no_more() -> None:
     with answering(lambda _: success(PROMETHEUS_2)) as server:
         engines = engines_of(settings_of(prod=server.url))

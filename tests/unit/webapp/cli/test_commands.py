@@ -75,6 +75,64 @@ def test_check_says_file_and_line_and_exits_2(tmp_path: Path, text: str, says: s
     assert "Usage" not in result.stderr
 
 
+_NO_STORE = """clusters:
+  - name: prod
+    environment: prod
+    backends:
+      metrics: {kind: prometheus, path: d}
+      logs: {kind: prometheus, url: "http://p:9090"}
+      traces:
+        kind: embedded
+        url: https://t
+"""
+_CERTIFICATES = """clusters:
+  - name: prod
+    environment: prod
+    backends:
+      metrics:
+        kind: prometheus
+        url: URL
+        access: {caFile: ca.pem}
+"""
+
+
+def test_check_refuses_what_a_worker_could_not_open_all_at_once(tmp_path: Path) -> None:
+    result = CliRunner().invoke(appsentry, ["check", "--config", config(tmp_path, _NO_STORE)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert sorted(result.stderr.removeprefix("Error: ").splitlines()) == [
+        "clusters.yaml:5: a prometheus backend needs `url`, the address before /api/v1",
+        "clusters.yaml:6: a prometheus backend holds no logs",
+        "clusters.yaml:8: an embedded backend needs `path`, the folder of its store",
+    ]
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "spoilt"])
+def test_check_reads_certificates_and_names_the_file(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "ca.pem").write_text(content)
+    folder = config(tmp_path, _CERTIFICATES.replace("URL", "https://p:9090"))
+    result = CliRunner().invoke(appsentry, ["check", "--config", folder])
+    assert result.exit_code == 2
+    assert f"clusters.yaml:6: the certificates of `access` cannot be used: {tmp_path / 'ca.pem'}: " in result.stderr
+
+
+def test_certificates_that_would_not_be_used_are_refused(tmp_path: Path) -> None:
+    folder = config(tmp_path, _CERTIFICATES.replace("URL", "http://p:9090"))
+    result = CliRunner().invoke(appsentry, ["check", "--config", folder])
+    assert result.exit_code == 2
+    assert "clusters.yaml:6: certificates are for an https:// URL, and this is http://p:9090" in result.stderr
+
+
+def test_check_reads_the_files_of_the_clusters_that_are_named_alone(tmp_path: Path) -> None:
+    (tmp_path / "clusters").mkdir()
+    (tmp_path / "clusters" / "prod.yaml").write_text(ONE_CLUSTER)
+    (tmp_path / "clusters" / "dev.yaml").write_text(ONE_CLUSTER.replace("prod", "dev").replace("embedded", "nothing"))
+    checked = ["check", "--config", str(tmp_path)]
+    assert CliRunner().invoke(appsentry, checked).exit_code == 2
+    result = CliRunner().invoke(appsentry, [*checked, "--clusters", "prod"])
+    assert (result.exit_code, "prod (prod) metrics: embedded" in result.stdout) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "environ", "says"),
     [
