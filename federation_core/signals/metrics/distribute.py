@@ -60,10 +60,11 @@ class Leaves:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a node stands: the grid it is evaluated on, and the leaves of the query so far."""
+    """Where a node stands: the grid it is evaluated on, the subquery that made that, and the query's leaves so far."""
 
     grid: Grid
     leaves: Leaves
+    subquery: Subquery | None = None
 
     def ask(self, expr: Expr, why: str) -> VectorSelector:
         """Make the expression a leaf on this grid.
@@ -72,9 +73,11 @@ class Place:
         """
         grid = self.grid
         if grid.steps > MAX_STEPS:
+            # Only a subquery makes more of them than the query has.
+            node = to_text(self.subquery or expr)
             raise QueryTooLarge(
-                f"a subquery over what spans clusters has {grid.steps} steps, above {MAX_STEPS}: "
-                f"take a longer step or a shorter range; {to_text(expr)}",
+                f"{node}: a subquery over what spans clusters has {grid.steps} steps, above {MAX_STEPS}, because"
+                f" clusters are asked for {to_text(expr)} at every one of them; take a longer step or a shorter range",
                 limit="steps",
                 asked=grid.steps,
                 allowed=MAX_STEPS,
@@ -167,7 +170,7 @@ def descend(expr: Expr, place: Place) -> Expr:
         if not inner.steps:
             # No multiple of the step lies in any window: whatever stands here is never looked at.
             return replace(expr, operand=Call("vector", (NumberLiteral(0.0),)))
-        place = replace(place, grid=inner)
+        place = replace(place, grid=inner, subquery=expr)
     return map_children(expr, lambda child: rewrite(child, place))
 
 

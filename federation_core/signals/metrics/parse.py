@@ -46,7 +46,7 @@ from federation_core.signals.metrics.patterns import require_patterns
 from federation_core.signals.metrics.placeholders import FIRST_DURATION, FIRST_MOMENT, FIRST_NUMBER, Spelled, spell
 
 SUPPORTED_AGGREGATIONS = frozenset(AGGREGATIONS) | SELECTIONS
-_ABOUT_FUNCTION = re.compile(r"(?:function with name|call to function) '(\w+)'")
+_ABOUT_WORD = re.compile(r"(?:function with name|call to function|set operator) '(\w+)'|no (@|offset) modifiers")
 _Value = TypeVar("_Value")
 #: How much of the parser's message is shown.
 _SHOWN_CHARS = 300
@@ -108,18 +108,18 @@ def _read(text: str, bounds: Bounds) -> Expr:
 
 
 def _refused(message: str, text: str, spelled: Spelled) -> QuerySyntaxError | UnsupportedQuery:
-    """Return the error for what the parser refuses. It tells no places; a function that occurs once has one."""
+    """Return the error for what the parser refuses. It tells no places; a word that occurs once has one."""
     if spelled.beyond:
         return _unsupported(spelled.beyond)
-    about = _ABOUT_FUNCTION.search(message)
-    if about and about[1] in _RENAMED:
-        name = about[1]
+    about = _ABOUT_WORD.search(message)
+    name = (about[1] or about[2]) if about else ""
+    if name in _RENAMED:
         return UnsupportedQuery(
             f"function {name} is not supported: Prometheus 3 calls it {_RENAMED[name]}", construct=f"function {name}"
         )
     # The message repeats names as long as the text.
     message = message[:_SHOWN_CHARS]
-    found = list(re.finditer(rf"\b{re.escape(about[1])}\b", text)) if about else []
+    found = list(re.finditer(r"@" if name == "@" else rf"\b{re.escape(name)}\b", text)) if name else []
     return syntax_error(message, text, found[0].start()) if len(found) == 1 else QuerySyntaxError(message)
 
 

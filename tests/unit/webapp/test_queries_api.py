@@ -175,6 +175,37 @@ def test_explain_shows_leaves_root_and_who_is_left_out_and_runs_nothing(
     assert federation.plans == {}
 
 
+@pytest.mark.parametrize(
+    ("query", "status", "said"),
+    [
+        (
+            "1 + on () max_over_time(sum(x)[1d:1s])",
+            422,
+            "sum(x)[1d:1s]: a subquery over what spans clusters has 86400 steps, above 11001, because clusters are"
+            " asked for sum(x) at every one of them; take a longer step or a shorter range",
+        ),
+        ("x @ start() [5m]", 400, "1:3: no @ modifiers allowed before range"),
+        ("x offset 5m [5m]", 400, "1:3: no offset modifiers allowed before range"),
+        ("sum(x) and 1", 400, "1:8: set operator 'and' not allowed in binary scalar expression"),
+        ("sum(rate(x))", 400, "1:5: expected type matrix in call to function 'rate', got vector"),
+        ("info(x)", 422, "function info is not supported"),
+    ],
+)
+def test_the_plan_of_a_query_that_is_refused_is_a_problem_that_names_the_node_and_why(
+    client: FlaskClient, query: str, status: int, said: str
+) -> None:
+    response = client.post("/api/v1/queries:explain", json={"signal": "metrics", "query": query})
+    assert (response.status_code, response.mimetype) == (status, "application/problem+json")
+    assert response.json["detail"] == said
+
+
+def test_an_explained_plan_says_what_is_known_of_the_engines(client: FlaskClient) -> None:
+    body = {"signal": "metrics", "query": "sum(rate(http_requests_total[5m]))"}
+    notes = client.post("/api/v1/queries:explain", json=body).json["notes"]
+    assert notes[-1].startswith("engine of app-prod, prod, stage: not known yet")
+    assert client.post("/api/v1/queries:explain", json={"signal": "logs", "query": "{}"}).status_code == 200
+
+
 def test_the_plan_of_a_submitted_query_can_be_read(client: FlaskClient) -> None:
     where = submit(client).headers["Location"]
     plan = client.get(where + "/explain")
