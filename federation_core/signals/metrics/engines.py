@@ -29,11 +29,13 @@ _Edge: TypeAlias = Literal["inside", "outside", "not told"]
 
 
 def engine_of(connector: Connector, deadline: Deadline) -> str:
-    """Return in a word what evaluates behind a connector.
+    """Return in a word what evaluates behind a connector; "" where one has an engine and does not tell which.
 
     Raises Unreachable, TimedOut, QueryCanceled: it cannot be asked now.
     """
-    return connector.dialect(deadline).word if isinstance(connector, Engine) else OURS
+    if isinstance(connector, Engine):
+        return connector.dialect(deadline).word
+    return "" if connector.pushes_down else OURS
 
 
 def engine_notes(root: str, shards: Sequence[Shard], engines: Mapping[str, str]) -> tuple[str, ...]:
