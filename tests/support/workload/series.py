@@ -26,6 +26,7 @@ NOW_S = T0_S + STEP_S * (SCRAPES - 4)
 CLUSTERS = tuple(f"cluster-{number}" for number in range(1, 7))
 #: Rows an expression gets with what it wishes for, rows tried for that, and rows it gets in any case.
 _WISHED, _TRIED, _LEAST = 3, 4, 2
+_MISSING = 0.15
 _COUNTED = frozenset({"rate", "irate", "increase"})
 #: How fast counters grow a second, and how large gauges are.
 _MAGNITUDES = (0.0, 0.04, 1.0, 1.0, 3.0, 7.0, 40.0, 2e3)
@@ -57,10 +58,15 @@ class _Making:
         self.seen[name] = None if kept is None or use.seen is None else kept | use.seen
 
     def add(self, uses: Sequence[Use], rng: random.Random) -> None:
-        """Add rows that the selectors hit: with what is wished of them, where nobody else has a say."""
+        """Add rows that the selectors hit: with what is wished of them, where nobody else has a say.
+
+        Clusters that the selectors reject have such rows too, so that it matters that they are rejected.
+        """
         asked = [use.selector for use in uses]
         able = accepted_clusters(asked, CLUSTERS) or list(CLUSTERS)
+        rejected = [name for name in CLUSTERS if name not in able]
         chosen = [able[0], *rng.sample(able[1:], rng.randrange(len(able)))]
+        others = rng.sample(rejected, min(2, len(rejected)))
         wished = 0
         for number in range(_TRIED):
             rows = rows_of(asked, self.schemas, number)
@@ -69,11 +75,13 @@ class _Making:
                 for use, row in zip(uses, rows, strict=True)
                 if row is not None
             ]
-            for cluster in chosen:
-                free = wished < _WISHED and self._has_room(cluster, labelled)
-                wished += free
-                if free or number < _LEAST:
-                    self._put(cluster, [*labelled, *self._siblings(labelled, rng)], number, free)
+            for cluster in (*chosen, *others):
+                granted = cluster in able and wished < _WISHED and self._has_room(cluster, labelled)
+                wished += granted
+                if granted or number < _LEAST:
+                    # Away from the first cluster something may be missing, unless it is needed.
+                    there = [one for one in labelled if granted or cluster == able[0] or rng.random() >= _MISSING]
+                    self._put(cluster, [*there, *self._siblings(there, rng)], number, granted)
 
     def _siblings(self, labelled: Sequence[tuple[Use, Labels]], rng: random.Random) -> Iterator[tuple[Use, Labels]]:
         """Yield series that differ from a row's in what nobody looks at: sums and averages are then of several."""
@@ -86,7 +94,8 @@ class _Making:
                 for name in labels.names()
                 if name != NAME and name not in seen and accepts(use.selector, name, f"{name}-5")
             ]
-            if free:
+            # How many there are differs from cluster to cluster, or an average of averages would be right.
+            for _ in range(rng.randrange(3) if free else 0):
                 name = rng.choice(free)
                 yield use, labels.with_label(name, f"{name}-{rng.randrange(5, 8)}")
 
