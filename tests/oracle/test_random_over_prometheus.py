@@ -48,7 +48,7 @@ def test_six_servers_answer_as_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     different, told = [], Counter[str]()
-    with lab(prometheus_binary, tmp_path, high_stores, "") as started:
+    with lab(prometheus_binary, tmp_path, high_stores) as started:
         connectors = {pushdown: started.connectors(pushdown) for pushdown in ("exact", "off")}
         for tree, asked in drawn(random.Random(SEED), QUERIES):
             want = read(started.oracle.ask(tree.text(PROMETHEUS_2), asked))

@@ -10,7 +10,6 @@ from pathlib import Path
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, connect
 from federation_core.connectors.backends.prometheus import Prometheus
-from federation_core.labels import EXPORTED_CLUSTER
 from tests.support.prometheus_server import PrometheusClient, prometheus_holding
 from tests.support.sample_store import Series
 
@@ -42,16 +41,14 @@ def with_label(stores: Stores, name: str, value: str) -> dict[str, list[Series]]
 
 
 @contextmanager
-def lab(binary: str, folder: Path, stores: Stores, own: str) -> Iterator[Lab]:
-    """Start all servers; `own` is the label `cluster` that the series have themselves: "", "same", or a name."""
+def lab(binary: str, folder: Path, stores: Stores) -> Iterator[Lab]:
+    """Start a server for each cluster, and one that holds all their series with the label `cluster`."""
     with ExitStack() as running:
 
         def serve(name: str, held: Stores) -> str:
             (folder / name).mkdir()
             return running.enter_context(prometheus_holding(binary, held, folder / name))
 
-        keys = {cluster: cluster if own == "same" else own for cluster in stores}
-        addresses = {cluster: serve(cluster, {keys[cluster]: kept}) for cluster, kept in stores.items()}
-        shown = with_label(stores, EXPORTED_CLUSTER, own) if own not in ("", "same") else stores
-        oracle = running.enter_context(closing(PrometheusClient(serve("oracle", shown))))
+        addresses = {cluster: serve(cluster, {"": kept}) for cluster, kept in stores.items()}
+        oracle = running.enter_context(closing(PrometheusClient(serve("oracle", stores))))
         yield Lab(addresses, oracle)

@@ -32,7 +32,7 @@ RANGE = TimeRange((NOW_S - 900) * 1000, NOW_S * 1000, 180_000)
 def servers(prometheus_binary: str, workload: Workload, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Six clusters' servers and the one that holds everything."""
     stores = stores_for(workload.exprs, workload.metrics)
-    with lab(prometheus_binary, tmp_path_factory.mktemp("workload"), stores, "") as started:
+    with lab(prometheus_binary, tmp_path_factory.mktemp("workload"), stores) as started:
         yield started
 
 
