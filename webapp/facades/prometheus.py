@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response
+from werkzeug.exceptions import NotFound
 
 from federation_core.errors import InvalidRequest
 from federation_core.query import TimeRange
@@ -19,9 +20,16 @@ from webapp.ask import pipeline
 from webapp.auth import public, scope
 from webapp.facades import prometheus_parameters as parameters
 from webapp.facades.prometheus_envelope import answer, failure, first_rows, success
+from webapp.facades.prometheus_features import features
+from webapp.facades.prometheus_tree import tree_json
 
 blueprint = Blueprint("prometheus", __name__)
 _FORM = ["GET", "POST"]
+#: What Prometheus tells of its own process, its storage and its scraping.
+_OF_A_SERVER = (
+    *("status/config", "status/flags", "status/runtimeinfo", "status/tsdb", "status/walreplay"),
+    *("alertmanagers", "scrape_pools", "targets", "targets/metadata"),
+)
 #: The release whose API and language are spoken here, from which tools conclude what they may ask for.
 SPOKEN = "3.0.0"
 
@@ -75,6 +83,12 @@ def format_query() -> Response:
     return success(KIND.print(KIND.parse(_text())))
 
 
+@blueprint.route("/api/v1/parse_query", methods=_FORM)
+def parse_query() -> Response:
+    """Show the syntax tree of an expression."""
+    return success(tree_json(KIND.parse(_text())))
+
+
 @blueprint.get("/api/v1/rules")
 def rules() -> Response:
     """No rules are evaluated here."""
@@ -92,6 +106,20 @@ def buildinfo() -> Response:
     """Tell whose API this is. Without `features`, which would make Grafana take us for Mimir with a ruler."""
     facts = {"version": SPOKEN, "revision": f"appsentry-federation {version()}"}
     return success(facts | dict.fromkeys(("branch", "buildUser", "buildDate", "goVersion"), ""))
+
+
+@blueprint.get("/api/v1/features")
+def list_features() -> Response:
+    """Tell what can be done here."""
+    return success(features())
+
+
+def _of_a_server() -> Response:
+    raise NotFound("this belongs to a single Prometheus server, and a federation is none: ask that of a cluster")
+
+
+for _path in _OF_A_SERVER:
+    blueprint.add_url_rule(f"/api/v1/{_path}", endpoint=_path.replace("/", "_"), view_func=_of_a_server)
 
 
 @blueprint.get("/-/healthy")

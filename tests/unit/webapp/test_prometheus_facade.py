@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlencode
 
@@ -434,6 +435,42 @@ def test_a_query_is_formatted(client: FlaskClient) -> None:
     answer = client.post(f"{API}/format_query", data={"query": "sum(  up ) by (a)"})
     assert answer.json == {"status": "success", "data": "sum by (a) (up)"}
     refused(client.get(f"{API}/format_query?query=sum("), 400, "bad_data")
+
+
+@BOTH
+def test_it_tells_what_can_be_done_here(client: FlaskClient, api: str) -> None:
+    data = client.get(f"{api}/features").json["data"]
+    assert all(re.fullmatch("[a-z_]+", category) for category in data)
+    functions, operators = data["promql_functions"], data["promql_operators"]
+    assert (functions["rate"], functions["mad_over_time"], functions["info"]) == (True, True, False)
+    assert {name for name, there in operators.items() if there} >= {"+", "atan2", "unless", "=~", "!=", "@", "topk"}
+    assert "=" not in operators
+    for name, there in functions.items():
+        response = client.post(f"{api}/format_query", data={"query": f"{name}(x)"})
+        assert ("not supported" in response.text) is not there, response.text
+
+
+@pytest.mark.parametrize(
+    ("query", "feature"),
+    [
+        ("x @ 5", "at_modifier"), ("x == bool 1", "bool"), ("sum by (a) (x)", "by"), ("x + fill (0) y", "fill"),
+        ("x + fill_left (0) y", "fill_left"), ("x + fill_right (0) y", "fill_right"), ("x[5m:1m]", "subqueries"),
+        ("x / on (a) group_left () y", "group_left"), ("x / on (a) group_right () y", "group_right"),
+        ("x + on (a) y", "on"),
+        ("x / ignoring (a) y", "ignoring"), ("x offset -5m", "negative_offset"), ("x offset 5m", "offset"),
+        ("sum without (a) (x)", "without"), ("x[5m] anchored", "anchored"), ("x[5m] smoothed", "smoothed"),
+        ("x[5m + 1m]", "duration_expr"),
+    ],
+)  # fmt: skip
+def test_the_features_of_the_language_are_as_it_says(client: FlaskClient, query: str, feature: str) -> None:
+    there = client.get(f"{API}/features").json["data"]["promql"][feature]
+    assert (client.post(f"{API}/format_query", data={"query": query}).status_code == 200) is there
+
+
+@BOTH
+@pytest.mark.parametrize("path", ["status/tsdb", "status/config", "status/flags", "status/runtimeinfo", "targets"])
+def test_what_belongs_to_one_server_is_not_made_up(client: FlaskClient, api: str, path: str) -> None:
+    assert "a federation is none: ask that of a cluster" in refused(client.get(f"{api}/{path}"), 404, "not_found")
 
 
 @pytest.mark.parametrize("prefix", ["/prometheus", "/strict/prometheus"])
