@@ -49,7 +49,7 @@ class RateLimit:
 class Backend:
     """One system in a cluster that serves one signal. `origin` is `file:line` of its entry, for messages.
 
-    `pushdown` says what of a query its own engine is given, where it has one.
+    `pushdown` says what of a query its own engine is given, `replica_labels` what tells apart replicas of one series.
     """
 
     signal: str
@@ -59,6 +59,7 @@ class Backend:
     origin: str = ""
     access: Access = field(default_factory=Access)
     pushdown: str = "exact"
+    replica_labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,16 +233,18 @@ def _rate_limit(node: Node) -> RateLimit:
 
 
 def _backend(signal: str, node: Node, folder: str) -> Backend:
-    entry = node.mapping(("kind", "url", "path", "access", "pushdown"))
+    entry = node.mapping(("kind", "url", "path", "access", "pushdown", "replicaLabels"))
     kind = entry.require("kind").name()
     url, path = entry.get("url"), entry.get("path")
     if (url is None) == (path is None):
         node.fail("a backend needs `url` or `path`, exactly one of them")
     if url is not None:
         require_url(url)
-    access, pushdown = entry.get("access"), entry.get("pushdown")
-    if path is not None and (access or pushdown):
-        node.fail("`access` and `pushdown` are for a backend with a `url`")
+    access, pushdown, replicas = entry.get("access"), entry.get("pushdown"), entry.get("replicaLabels")
+    if path is not None and (access or pushdown or replicas):
+        node.fail("`access`, `pushdown` and `replicaLabels` are for a backend with a `url`")
+    if replicas is not None and signal != "metrics":
+        replicas.fail(f"they are for metrics, and this backend serves {signal}")
     if pushdown is not None and pushdown.text() not in PUSHDOWN:
         pushdown.fail(f"{pushdown.text()!r} is not one of {', '.join(PUSHDOWN)}")
     return Backend(
@@ -252,6 +255,7 @@ def _backend(signal: str, node: Node, folder: str) -> Backend:
         origin=node.origin,
         access=read_access(access, folder) if access else Access(),
         pushdown=pushdown.text() if pushdown else "exact",
+        replica_labels=tuple(node.label() for node in replicas.items()) if replicas else (),
     )
 
 

@@ -13,10 +13,14 @@ from typing import NoReturn
 import yaml
 
 from federation_core.errors import InvalidConfig, InvalidRequest
+from federation_core.labels import CLUSTER
 from federation_core.times import parse_duration_ms
 
 #: A name that may become a queue, a key and a label value: a DNS label, as Kubernetes names clusters.
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+#: Names that begin with two underscores are Prometheus' own.
+_LABEL = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Node:
@@ -68,6 +72,13 @@ class Node:
         text = self.text()
         if not NAME.fullmatch(text):
             self.fail(f"{text!r} is not a name; use a-z, 0-9 and inner dashes, at most 63 characters")
+        return text
+
+    def label(self) -> str:
+        """Read the name of a label that is a backend's own."""
+        text = self.text()
+        if not _LABEL.fullmatch(text) or text == CLUSTER:
+            self.fail(f"{text!r} is no label of a backend's own; give a label such as prometheus_replica")
         return text
 
     def number(self, above: float) -> float:

@@ -67,6 +67,39 @@ def test_a_mistake_is_answered_with_file_line_and_what_would_be_right(old: str, 
         parse(OPEN, {"clusters.yaml": PROD.replace(old, new)})
 
 
+REPLICAS = "clusters: [{name: a, environment: dev, backends: {%s: {kind: prometheus, url: 'http://x', %s}}}]"
+
+
+def test_labels_of_replicas_are_read_and_hold_for_series_too() -> None:
+    text = REPLICAS % ("metrics", "replicaLabels: [replica, prometheus_replica]")
+    (cluster,) = parse(OPEN, {"clusters.yaml": text}).clusters
+    for signal in ("metrics", "series"):
+        backend = cluster.backend_for(signal)
+        assert backend is not None
+        assert backend.replica_labels == ("replica", "prometheus_replica")
+
+
+@pytest.mark.parametrize(
+    ("signal", "given", "said"),
+    [
+        ("metrics", "replicaLabels: replica", "'replica' is not a list"),
+        ("metrics", "replicaLabels: [a-b]", "'a-b' is no label of a backend's own"),
+        ("metrics", "replicaLabels: [cluster]", "'cluster' is no label of a backend's own"),
+        ("metrics", "replicaLabels: [__name__]", "'__name__' is no label of a backend's own"),
+        ("logs", "replicaLabels: [replica]", "they are for metrics, and this backend serves logs"),
+    ],
+)
+def test_what_cannot_tell_replicas_apart_is_refused(signal: str, given: str, said: str) -> None:
+    with pytest.raises(InvalidConfig, match=said):
+        parse(OPEN, {"clusters.yaml": REPLICAS % (signal, given)})
+
+
+def test_a_store_beside_us_has_no_replicas() -> None:
+    text = "clusters: [{name: a, environment: d, backends: {metrics: {kind: embedded, path: x, replicaLabels: [r]}}}]"
+    with pytest.raises(InvalidConfig, match="`replicaLabels` are for a backend with a `url`"):
+        parse(OPEN, {"clusters.yaml": text})
+
+
 def test_caps_have_defaults_and_are_read_from_the_environment() -> None:
     default = parse(OPEN, {"clusters.yaml": PROD})
     assert (default.max_running_jobs, default.max_shards_in_flight) == (200, 1_000)

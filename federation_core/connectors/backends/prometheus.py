@@ -15,8 +15,8 @@ from typing import Any, Final
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched, Inventory
 from federation_core.connectors.backends.prometheus_api import PrometheusApi, SampleCap
-from federation_core.connectors.backends.prometheus_cluster_label import ClusterLabel
 from federation_core.connectors.backends.prometheus_engine import EngineFinder
+from federation_core.connectors.backends.prometheus_labels import OwnLabels
 from federation_core.connectors.backends.prometheus_payload import is_matrix, read_frame, read_samples
 from federation_core.connectors.backends.prometheus_series import PrometheusSeries
 from federation_core.connectors.http import open_client
@@ -28,6 +28,7 @@ from federation_core.signals.metrics.dialect import Dialect
 from federation_core.signals.metrics.expr import MatrixSelector
 from federation_core.signals.metrics.frame import Grid
 from federation_core.signals.metrics.parse import parse
+from federation_core.signals.metrics.replicas import Replicas
 from federation_core.tenancy import Limits, Scope
 
 #: Requests of one shard that are under way at once.
@@ -39,9 +40,12 @@ class Prometheus:
 
     kind = "prometheus"
 
-    def __init__(self, cluster: str, api: PrometheusApi, pushdown: str = "exact") -> None:
+    def __init__(
+        self, cluster: str, api: PrometheusApi, pushdown: str = "exact", replica_labels: tuple[str, ...] = ()
+    ) -> None:
         self._cluster, self._api, self._pushdown = cluster, api, pushdown
-        self._engine, self._label = EngineFinder(api), ClusterLabel(api)
+        self.replica_labels = replica_labels
+        self._engine, self._own = EngineFinder(api), OwnLabels(api, replica_labels)
         self.pushes_down: frozenset[str] = frozenset() if pushdown == "off" else frozenset({"promql"})
 
     def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
@@ -102,11 +106,16 @@ class Prometheus:
 
     def is_cluster_free(self, asked: Sequence[Selector], start_ms: int, end_ms: int, deadline: Deadline) -> bool:
         """Tell whether no series has a label `cluster`, or every one has it with the cluster's own name."""
-        return self._label.is_free(asked, start_ms, end_ms, deadline)
+        return self._own.is_cluster_free(asked, start_ms, end_ms, deadline)
+
+    def are_replicas_free(self, asked: Sequence[Selector], start_ms: int, end_ms: int, deadline: Deadline) -> bool:
+        """Tell whether no series has a label of `replica_labels`."""
+        return self._own.are_replicas_free(asked, start_ms, end_ms, deadline)
 
     def inventory(self, deadline: Deadline) -> Inventory:
         """List the names of metrics and labels, and the newest time where the backend tells it."""
         names, labels = self._names(f"label/{NAME}/values", deadline), self._names("labels", deadline)
+        labels = tuple(label for label in labels if label not in self.replica_labels)
         return Inventory(metric_names=names, label_names=labels, newest_ms=self._newest_ms(deadline))
 
     def ping(self, deadline: Deadline) -> None:
@@ -141,5 +150,5 @@ def connect(cluster: Cluster, backend: Backend) -> Connector:
         raise InvalidConfig(f"{backend.origin}: a prometheus backend holds no {backend.signal}")
     api = PrometheusApi(open_client(cluster.name, backend.url, backend.access, backend.origin))
     if backend.signal == "series":
-        return PrometheusSeries(cluster.name, api)
-    return Prometheus(cluster.name, api, backend.pushdown)
+        return PrometheusSeries(cluster.name, api, Replicas(backend.replica_labels))
+    return Prometheus(cluster.name, api, backend.pushdown, backend.replica_labels)

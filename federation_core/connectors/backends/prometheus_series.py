@@ -19,6 +19,7 @@ from federation_core.errors import Malformed
 from federation_core.labels import NAME, Labels, Selector
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
+from federation_core.signals.metrics.replicas import NO_REPLICAS, Replicas
 from federation_core.signals.series.expr import ANY, Discovery, Question, selector_text
 from federation_core.signals.series.language import parse
 from federation_core.signals.series.payload import Fact, Found, Row
@@ -41,8 +42,8 @@ class PrometheusSeries:
     kind = "prometheus"
     pushes_down: frozenset[str] = frozenset()
 
-    def __init__(self, cluster: str, api: PrometheusApi) -> None:
-        self._cluster, self._api = cluster, api
+    def __init__(self, cluster: str, api: PrometheusApi, replicas: Replicas = NO_REPLICAS) -> None:
+        self._cluster, self._api, self._replicas = cluster, api, replicas
 
     def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
         """Answer a question about series; more than the tenant's `max_series` rows are cut, and named.
@@ -50,7 +51,9 @@ class PrometheusSeries:
         Raises ClusterError, QueryCanceled.
         """
         expr = parse(leaf.text)
-        rows, warnings = self._rows(expr, leaf, deadline)
+        asked = tuple(s for selector in expr.selectors if (s := self._replicas.asked(selector)) is not None)
+        # No condition means everything, so one that nothing can meet must not become none.
+        rows, warnings = self._rows(replace(expr, selectors=asked), leaf, deadline) if asked else ((), ())
         most = scope.limits.max_series
         truncated = f"{len(rows)} rows, above max_series {most}" if len(rows) > most else ""
         return Fetched(Found(expr.question, rows[:most]), warnings, truncated)
@@ -72,7 +75,11 @@ class PrometheusSeries:
         match expr.question:
             case Question.SERIES:
                 reply = self._list("series", fields, deadline)
-                return tuple(self._labels(row) for row in reply.data), reply.warnings
+                # Of the replicas of one series there is one.
+                series = self._replicas.without(map(self._labels, reply.data))
+                return tuple(dict.fromkeys(series)), reply.warnings
+            case Question.VALUES if expr.label in self._replicas.names:
+                return (), ()
             case Question.LABELS:
                 reply = self._list("labels", fields, deadline)
             case Question.VALUES if _PLAIN_NAME.fullmatch(expr.label):
@@ -83,7 +90,8 @@ class PrometheusSeries:
                 return tuple(dict.fromkeys(value for value in values if value)), said
             case Question.METADATA:
                 return self._facts(expr, fields, deadline)
-        return tuple(str(row) for row in reply.data if row), reply.warnings
+        hidden = self._replicas.names if expr.question is Question.LABELS else ()
+        return tuple(str(row) for row in reply.data if row and row not in hidden), reply.warnings
 
     def _facts(
         self, expr: Discovery, fields: tuple[tuple[str, str], ...], deadline: Deadline

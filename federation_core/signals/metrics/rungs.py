@@ -8,9 +8,9 @@ would have to be moved aside first. An engine that cannot read what it should kn
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from federation_core.connectors import Connector, Fetched, Inventory
 from federation_core.errors import Malformed
@@ -22,11 +22,15 @@ from federation_core.signals.metrics.dialect import Dialect, labels_of
 from federation_core.signals.metrics.expr import Expr, MatrixSelector
 from federation_core.signals.metrics.frame import Frame, Grid, SampleColumns
 from federation_core.signals.metrics.printer import to_text
+from federation_core.signals.metrics.replicas import NO_REPLICAS, Replicas, UnitedStore
 from federation_core.signals.metrics.run import SampleStore, Span, arrived, joined, leaf_of, spans_of, tree_of
 from federation_core.signals.metrics.run import run as run_beside
 from federation_core.signals.metrics.selected import SelectedStore, Selection, needs_of, put_together, time_ranges
 from federation_core.signals.metrics.tagged import tag, untag
 from federation_core.tenancy import Scope
+
+#: A question about the series of some selectors in a span of time.
+_Look: TypeAlias = Callable[[Sequence[Selector], int, int, Deadline], bool]
 
 
 @runtime_checkable
@@ -61,6 +65,18 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class Replicated(Protocol):
+    """A connector to a backend in which replicas of one scraper have put their samples side by side."""
+
+    #: What tells the replicas apart.
+    replica_labels: tuple[str, ...]
+
+    def are_replicas_free(self, asked: Sequence[Selector], start_ms: int, end_ms: int, deadline: Deadline) -> bool:
+        """Tell whether no series has a label of `replica_labels`."""
+        ...
+
+
 def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fetched]:
     """Answer every leaf of a shard: leaf id → payload and what must be said with it.
 
@@ -71,7 +87,7 @@ def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fet
     deadline.check_clock(shard.cluster_name)
     dialect = connector.dialect(deadline)
     trees = {leaf.id: tree_of(leaf) for leaf in shard.leaves}
-    share = _Share(connector, shard, deadline, dialect, trees)
+    share = _with_replicas(_Share(connector, shard, deadline, dialect, trees))
     pushed = share.pushable()
     try:
         return share.answer(pushed)
@@ -92,13 +108,14 @@ def given_to(dialect: Dialect, tree: Expr) -> Expr | None:
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """One shard while it is answered; `trees` are its leaves, resolved."""
+    """One shard while it is answered; `trees` are its leaves, resolved, `replicas` those that its series have."""
 
     engine: Engine
     shard: Shard
     deadline: Deadline
     dialect: Dialect
     trees: Mapping[str, Expr]
+    replicas: Replicas = NO_REPLICAS
 
     @property
     def cluster(self) -> str:
@@ -106,18 +123,28 @@ class _Share:
 
     def pushable(self) -> dict[str, Expr]:
         """Return the leaves for the backend's engine, in its spelling."""
+        if self.replicas.names:
+            return {}
         spelled = {leaf_id: given_to(self.dialect, tree) for leaf_id, tree in self.trees.items()}
         found = {leaf_id: tree for leaf_id, tree in spelled.items() if tree is not None}
         return found if self._is_cluster_free(found) else {}
 
     def _is_cluster_free(self, pushed: Mapping[str, Expr]) -> bool:
+        return self.all_hold(self.engine.is_cluster_free, pushed)
+
+    def all_hold(self, look: _Look, leaf_ids: Iterable[str], replicas: Replicas = NO_REPLICAS) -> bool:
+        """Tell whether something is so of all series of some leaves, whichever replica's they are."""
         # One look for all leaves: they are parts of one query and mostly select the same series.
-        spans = {span for leaf_id in pushed for span in spans_of(self.trees[leaf_id], self._grid(leaf_id))}
-        if not spans:
+        spans = {span for leaf_id in leaf_ids for span in spans_of(self.trees[leaf_id], self._grid(leaf_id))}
+        found = {replicas.asked(span.selector) for span in spans}
+        if not found:
             return True
-        asked = sorted({span.selector for span in spans}, key=lambda selector: selector.matchers)
+        if None in found:
+            # A condition that is met by a replica alone would find it.
+            return False
         start_ms, end_ms = min(span.start_ms for span in spans), max(span.end_ms for span in spans)
-        return self.engine.is_cluster_free(asked, start_ms, end_ms, self.deadline)
+        asked = sorted((one for one in found if one is not None), key=lambda selector: selector.matchers)
+        return look(asked, start_ms, end_ms, self.deadline)
 
     def answer(self, pushed: Mapping[str, Expr]) -> dict[str, Fetched]:
         """Answer the leaves, those in `pushed` by the backend's engine and the others by ours, all asked for at once.
@@ -130,10 +157,11 @@ class _Share:
         grids |= {name: selection.grid for name, selection in selections.items()}
         exprs = dict(pushed)
         for name, selection in selections.items():
-            selector = as_backend_has(selection.selector, self.cluster)
+            asked = self.replicas.asked(selection.selector)
+            selector = None if asked is None else as_backend_has(asked, self.cluster)
             if selector is not None:
                 exprs[name] = selection.as_expr(selector)
-        samples = {span: leaf for span in spans if (leaf := leaf_of(span, self.cluster)) is not None}
+        samples = {span: leaf for span in spans if (leaf := self._samples_of(span)) is not None}
         requests = _requests(exprs, grids)
         leaves = [*(_leaf(parts, when) for when, parts in requests), *samples.values()]
         replies = self.engine.fetch_all(leaves, self.shard.scope, self.deadline) if leaves else []
@@ -143,11 +171,11 @@ class _Share:
         for (_, parts), reply in zip(requests, replies, strict=False):
             for name, frame in untag(_frame(reply, self.cluster), parts, self.cluster).items():
                 frames[name].append(frame)
-        whole = {name: put_together(parts, grids[name]) for name, parts in frames.items()}
+        whole = {name: self.replicas.seen(put_together(parts, grids[name])) for name, parts in frames.items()}
         store = self._store({s: self._above(whole[name], s.selector) for name, s in selections.items()})
         raw = dict(zip(samples, replies[len(requests) :], strict=True))
         for span in spans:
-            store.keep(span, arrived(span, raw.get(span) or Fetched(SampleColumns.empty()), self.cluster))
+            store.keep(span, arrived(span, self._united(raw.get(span)), self.cluster))
             store.require_within()
         said = tuple(dict.fromkeys(warning for reply in replies for warning in reply.warnings))
         answers = store.answers(self.shard, beside)
@@ -158,13 +186,32 @@ class _Share:
             said += (f"cluster {self.cluster}: {self.dialect.engine} has evaluated by its own rules: approximate",)
         return answers | {leaf_id: Fetched(self._above(whole[leaf_id], Selector()), said) for leaf_id in pushed}
 
+    def _samples_of(self, span: Span) -> Leaf | None:
+        asked = self.replicas.asked(span.selector)
+        return None if asked is None else leaf_of(replace(span, selector=asked), self.cluster)
+
+    def _united(self, samples: Fetched | None) -> Fetched:
+        if samples is None:
+            return Fetched(SampleColumns.empty())
+        # What is no samples is told by who takes them.
+        columns = samples.payload
+        return (
+            replace(samples, payload=self.replicas.united(columns)) if isinstance(columns, SampleColumns) else samples
+        )
+
     def _needs(self, trees: Mapping[str, Expr]) -> tuple[dict[str, Selection], list[Span]]:
         """Return what our engine needs for these leaves: named selections, and spans of raw samples."""
         needed: set[Selection | Span] = set()
         for leaf_id, tree in trees.items():
             grid = self._grid(leaf_id)
             needed |= set(needs_of(tree, grid)) if self.dialect.on_grids else spans_of(tree, grid)
-        selections = sorted((n for n in needed if isinstance(n, Selection)), key=repr)
+            if self.replicas.names:
+                needed |= spans_of(tree, grid)
+        found = {n for n in needed if isinstance(n, Selection)}
+        if self.replicas.names:
+            # They tell where a series is; the time of its sample is that of the replica's that was taken.
+            found = {replace(one, timestamps=False) for one in found}
+        selections = sorted(found, key=repr)
         spans = joined(n for n in needed if isinstance(n, Span))
         return {str(number): selection for number, selection in enumerate(selections)}, spans
 
@@ -177,17 +224,25 @@ class _Share:
         def check() -> None:
             self.deadline.check_clock(self.cluster)
 
-        # Without grids the evaluation looks back in raw samples, as it does everywhere else.
-        return (
-            SelectedStore(self.cluster, limits, check, frames=frames)
-            if self.dialect.on_grids
-            else SampleStore(self.cluster, limits, check)
-        )
+        if not self.dialect.on_grids:
+            # The evaluation looks back in raw samples, as it does everywhere else.
+            return SampleStore(self.cluster, limits, check)
+        kind = UnitedStore if self.replicas.names else SelectedStore
+        return kind(self.cluster, limits, check, frames=frames)
 
     def _above(self, frame: Frame, selector: Selector) -> Frame:
         labels, rows = labels_above(selector, frame.labels, self.cluster)
         above = replace(frame, labels=labels)
         return (above if rows is None else above.take(rows)).sorted_by_labels()
+
+
+def _with_replicas(share: _Share) -> _Share:
+    """Return the share, told of its replicas unless none of its series has any."""
+    if not isinstance(share.engine, Replicated) or not share.engine.replica_labels:
+        return share
+    replicas = Replicas(share.engine.replica_labels)
+    free = share.all_hold(share.engine.are_replicas_free, share.trees, replicas)
+    return share if free else replace(share, replicas=replicas)
 
 
 def _requests(exprs: Mapping[str, Expr], grids: Mapping[str, Grid]) -> list[tuple[TimeRange, dict[str, Expr]]]:

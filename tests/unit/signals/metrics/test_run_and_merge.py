@@ -205,13 +205,13 @@ class TestMerging:
             assert warnings == ()
 
     def test_no_part_at_all_is_an_empty_vector(self) -> None:
-        payload, _ = KIND.merge("sum(leaf:a) / sum(leaf:b)", query_of("x", INSTANT), {}, {"dev": None})
+        payload, _ = KIND.merge("sum(leaf:a) / sum(leaf:b)", query_of("x", INSTANT), {}, {"dev": frozenset("ab")})
         assert to_json(payload) == {"resultType": "vector", "result": []}
 
     def test_what_is_there_is_combined_when_a_cluster_is_silent(self) -> None:
         query = query_of("sum(x)", INSTANT)
         frame, _ = federate("sum(x)", {"dev": STORE}, INSTANT)
-        payload, _ = KIND.merge("sum(leaf:a)", query, {"dev": {"a": frame}}, {"prod": None})
+        payload, _ = KIND.merge("sum(leaf:a)", query, {"dev": {"a": frame}}, {"prod": frozenset("a")})
         assert isinstance(payload, Frame)
         assert payload.values.tolist() == [[80.0]]
 
