@@ -52,7 +52,8 @@ def test_no_leaf_names_the_virtual_label(workload: Workload) -> None:
             assert not _CLUSTER.search(_QUOTED.sub("", leaf.text)), f"{leaf.text}\n{text}"
 
 
-def test_what_becomes_of_the_expressions_is_counted(workload: Workload, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.heavy  # So that what it prints is seen: of the fast tests, which run side by side, it is not.
+def test_few_expressions_need_series_as_they_are(workload: Workload, capsys: pytest.CaptureFixture[str]) -> None:
     told, of_one = Counter[str](), 0
     for text, expr in zip(workload.texts, workload.exprs, strict=True):
         split = planned(text, expr)
@@ -63,4 +64,4 @@ def test_what_becomes_of_the_expressions_is_counted(workload: Workload, capsys: 
         print(
             f"\n{len(workload.texts)} expressions over six clusters: {shown}; {of_one} are asked of one cluster alone"
         )
-    assert sum(told.values()) == len(workload.texts)
+    assert told["root over series"] + told["raw"] <= 0.05 * len(workload.texts)
