@@ -34,13 +34,15 @@ from federation_core.signals.metrics.expr import (
     map_children,
 )
 from federation_core.signals.metrics.frame import Grid
-from federation_core.signals.metrics.localise import as_cluster_sees, localise, rejections
+from federation_core.signals.metrics.localise import as_cluster_sees, rejections, texts_by_cluster
 from federation_core.signals.metrics.moments import resolve, seen_from, subquery_grid
 from federation_core.signals.metrics.parse import parse, parse_root
-from federation_core.signals.metrics.printer import to_text
+from federation_core.signals.metrics.printer import binary_text, to_text
 
 #: A root names a leaf as a metric. No other selector occurs in a root, so the name cannot be mistaken.
 LEAF_PREFIX = "leaf:"
+#: No bound (`guards`) can be passed in so few characters, as they are printed: brackets take two, a level takes three.
+_CERTAINLY_READABLE = 128
 
 
 @dataclass(slots=True)
@@ -49,6 +51,8 @@ class Leaves:
 
     ids: dict[tuple[Expr, TimeRange], str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    #: Nodes that stay at the root, and why, with the place of each one's note.
+    kept: list[tuple[int, Expr, str]] = field(default_factory=list)
 
     def add(self, expr: Expr, time_range: TimeRange, why: str) -> VectorSelector:
         """Make the expression a leaf and return the reference that stands for it in the root."""
@@ -56,6 +60,24 @@ class Leaves:
         leaf_id = self.ids.setdefault((leaf, time_range), _leaf_id(len(self.ids)))
         self.notes.append(f"leaf {leaf_id}, in each cluster: {to_text(leaf)} ({why})")
         return leaf_reference(leaf_id)
+
+    def keep(self, expr: Expr, why: str) -> None:
+        """Note that a node stays at the root."""
+        self.kept.append((len(self.notes), expr, why))
+        self.notes.append("")
+
+    def told(self) -> list[str]:
+        """Return the notes.
+
+        Operands were met after what they are in: backwards, each node is printed once, however long a chain it is in.
+        """
+        texts: dict[int, str] = {}
+        for place, expr, why in reversed(self.kept):
+            if isinstance(expr, Binary):
+                left, right = (texts.get(id(side)) or to_text(side) for side in (expr.left, expr.right))
+                texts[id(expr)] = binary_text(expr, left, right)
+            self.notes[place] = f"root: {texts.get(id(expr)) or to_text(expr)} ({why})"
+        return self.notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +186,7 @@ def split_same(expr: Expr, place: Place) -> Expr | None:
 
 def descend(expr: Expr, place: Place) -> Expr:
     """Everything else is the root's; its operands are looked at one by one, on the grid they are evaluated on."""
-    place.leaves.notes.append(f"root: {to_text(expr)} ({why_not_local(expr) or 'a range of values'})")
+    place.leaves.keep(expr, why_not_local(expr) or "a range of values")
     if isinstance(expr, Subquery):
         inner = subquery_grid(expr, place.grid)
         if not inner.steps:
@@ -211,21 +233,31 @@ def split(expr: Expr, query: Query, clusters: Sequence[str]) -> Split:
     leaves = Leaves()
     root = rewrite(expr, Place(Grid.of(query.time_range), leaves))
     for leaf, _ in leaves.ids:
-        parse(to_text(leaf))
-    parse_root(to_text(root))
+        _require_readable(leaf)
+    root_text = to_text(root)
+    parse_root(root_text)
+    notes = leaves.told()
+    texts = [(leaf_id, when, texts_by_cluster(leaf, clusters)) for (leaf, when), leaf_id in leaves.ids.items()]
     asked: dict[str, tuple[Leaf, ...]] = {}
     pruned: dict[str, str] = {}
     for cluster in clusters:
-        found = {(leaf_id, when): localise(leaf, cluster) for (leaf, when), leaf_id in leaves.ids.items()}
-        parts = tuple(Leaf(leaf_id, to_text(leaf), when) for (leaf_id, when), leaf in found.items() if leaf is not None)
+        found = [(leaf_id, text[cluster], when) for leaf_id, when, text in texts]
+        parts = tuple(Leaf(leaf_id, text, when) for leaf_id, text, when in found if text is not None)
         if not parts:
             pruned[cluster] = _prune_reason(expr, cluster)
             continue
         asked[cluster] = parts
-        folded = ", ".join(leaf_id for (leaf_id, _), leaf in found.items() if leaf is None)
+        folded = ", ".join(leaf_id for leaf_id, text, _ in found if text is None)
         if folded:
-            leaves.notes.append(f"{cluster} is not asked for leaf {folded}: its selectors reject this cluster")
-    return Split(asked, to_text(root), pruned, tuple(leaves.notes))
+            notes.append(f"{cluster} is not asked for leaf {folded}: its selectors reject this cluster")
+    return Split(asked, root_text, pruned, tuple(notes))
+
+
+def _require_readable(leaf: Expr) -> None:
+    """Raise QueryTooLarge if a leaf, as printed, is larger than a text may be."""
+    text = to_text(leaf)
+    if len(text) > _CERTAINLY_READABLE:
+        parse(text)
 
 
 def _require_value_per_step(expr: Expr, query: Query) -> None:

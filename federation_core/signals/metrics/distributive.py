@@ -19,7 +19,6 @@ from federation_core.signals.metrics.expr import (
     Unary,
     VectorSelector,
     children,
-    selectors,
 )
 from federation_core.signals.metrics.functions import FUNCTIONS
 
@@ -29,11 +28,15 @@ SPLITTABLE = frozenset({"sum", "min", "max", "count", "avg", "group", "topk", "b
 _CHOOSING = frozenset({"limitk", "limit_ratio"})
 #: Functions whose result is a scalar: one value, with no labels.
 _SCALARS = frozenset({"time", "pi", "scalar", "min_of", "max_of"})
+_SELECTORS = (VectorSelector, MatrixSelector)
 
 
 def is_constant(expr: Expr) -> bool:
     """Tell whether the expression reads no series: it has one value, and never one per cluster."""
-    return next(selectors(expr), None) is None
+    if isinstance(expr, _SELECTORS):
+        return False
+    # Long expressions are chains that grow to the left: the last operand is near, the first one is far below.
+    return all(map(is_constant, reversed(children(expr))))
 
 
 def is_scalar(expr: Expr) -> bool:
@@ -63,7 +66,7 @@ def why_not_local(expr: Expr) -> str:
     own = _obstacle(expr)
     if own:
         return own
-    below = (why_not_local(child) for child in children(expr) if not is_constant(child))
+    below = (why_not_local(child) for child in reversed(children(expr)) if not is_constant(child))
     return "an operand spans clusters" if any(below) else ""
 
 

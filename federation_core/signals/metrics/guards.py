@@ -128,13 +128,14 @@ class _Scan:
             raise syntax_error(f"this {bracket!r} is not closed", self.text, at)
 
     def _require_bounds(self) -> None:
-        for name, asked, allowed in (
-            ("nesting", len(self.opened), self.bounds.nesting),
-            ("operators", self.operators, self.bounds.operators),
-            ("signs in a row", self.signs, self.bounds.signs),
-        ):
-            if asked > allowed:
-                raise too_large(name, asked, allowed)
+        nesting, allowed = len(self.opened), self.bounds
+        # Looked at for every token: what is within the bounds must cost next to nothing.
+        if nesting > allowed.nesting:
+            raise too_large("nesting", nesting, allowed.nesting)
+        if self.operators > allowed.operators:
+            raise too_large("operators", self.operators, allowed.operators)
+        if self.signs > allowed.signs:
+            raise too_large("signs in a row", self.signs, allowed.signs)
 
     def _close(self, bracket: str, at: int) -> None:
         if not self.opened:

@@ -6,7 +6,7 @@ cluster is an empty vector there, and what is built on it is folded away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from federation_core.labels import CLUSTER, Matcher
@@ -21,6 +21,7 @@ from federation_core.signals.metrics.expr import (
     map_children,
     selectors,
 )
+from federation_core.signals.metrics.printer import to_text
 
 
 def as_cluster_sees(expr: Expr) -> Expr:
@@ -76,6 +77,23 @@ def localise(leaf: Expr, cluster: str) -> Expr | None:
     if None in seen.values():
         return None
     return map_children(leaf, lambda child: seen.get(child) or child)
+
+
+def texts_by_cluster(leaf: Expr, clusters: Iterable[str]) -> dict[str, str | None]:
+    """Return cluster → the leaf's text for it, None where the leaf is empty there.
+
+    Clusters that fulfil the same of its conditions have the same text, which is made once.
+    """
+    conditions = [matcher for node in selectors(leaf) for matcher in node.selector.split_label(CLUSTER)[0]]
+    made: dict[tuple[bool, ...], str | None] = {}
+    found = {}
+    for cluster in clusters:
+        fulfilled = tuple(matcher.matches(cluster) for matcher in conditions)
+        if fulfilled not in made:
+            here = localise(leaf, cluster)
+            made[fulfilled] = None if here is None else to_text(here)
+        found[cluster] = made[fulfilled]
+    return found
 
 
 def rejections(expr: Expr, cluster: str) -> Iterator[Matcher]:

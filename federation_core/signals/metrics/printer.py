@@ -96,11 +96,16 @@ def _names_again(matchers: tuple[Matcher, ...]) -> bool:
 
 
 def _binary(expr: Binary) -> str:
+    return binary_text(expr, to_text(expr.left), to_text(expr.right))
+
+
+def binary_text(expr: Binary, left: str, right: str) -> str:
+    """Print an operator between its operands, which are printed already."""
     rank = PRECEDENCE[expr.operator]
     # Operators of one rank are left-associative, except the power.
     right_assoc = expr.operator == "^"
-    left = _operand(expr.left, _binds_looser(expr.left, rank + right_assoc))
-    right = _operand(expr.right, _binds_looser(expr.right, rank + (not right_assoc)))
+    left = f"({left})" if _binds_looser(expr.left, rank + right_assoc) else left
+    right = f"({right})" if _binds_looser(expr.right, rank + (not right_assoc)) else right
     words = [left, expr.operator]
     if expr.returns_bool:
         words.append("bool")

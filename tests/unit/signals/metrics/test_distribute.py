@@ -12,6 +12,7 @@ from federation_core.errors import InvalidRequest, QueryTooLarge
 from federation_core.query import TimeRange
 from federation_core.signals.metrics import KIND
 from federation_core.signals.metrics.distribute import RULES
+from federation_core.signals.metrics.localise import localise, texts_by_cluster
 from federation_core.signals.metrics.parse import parse, parse_root
 from federation_core.signals.metrics.printer import to_text
 from tests.support.sample_store import query_of
@@ -97,6 +98,28 @@ def test_notes_say_for_each_node_where_it_runs_and_why() -> None:
         'leaf c, in each cluster: y{cluster="dev"} (local: every series depends on one cluster alone)',
         "prod is not asked for leaf c: its selectors reject this cluster",
     )
+
+
+def test_every_node_of_a_chain_at_the_root_is_noted_as_it_is_written() -> None:
+    text = "a0 - (sum(a1) * (a2 + sum(a3))) ^ -max(a4) > bool sum(a5) + scalar(a6) or max_over_time((-sum(a7))[5m:1m])"
+    notes = KIND.split(parse(text), query_of(text, RANGE), CLUSTERS).notes
+    noted = [note.removeprefix("root: ").rpartition(" (")[0] for note in notes if note.startswith("root: ")]
+    assert noted[0] == to_text(parse(text))
+    assert all(to_text(parse(node)) == node for node in noted)
+    assert "a0 - (sum(a1) * (a2 + sum(a3))) ^ (-max(a4))" in noted
+    assert "(sum(a1) * (a2 + sum(a3))) ^ (-max(a4))" in noted
+    assert "sum(a5) + scalar(a6)" in noted
+    assert len(noted) == len(set(noted)) == 12
+
+
+@pytest.mark.parametrize("text", ['x{cluster=~"p.*"} or y{cluster!="prod"}', 'x{cluster="dev"} + y{cluster!="prod"}'])
+def test_a_leaf_has_for_each_cluster_the_text_that_is_made_for_it_alone(text: str) -> None:
+    leaf, clusters = parse(text), ("dev", "prod", "prod-eu", "test")
+    alone = {cluster: localise(leaf, cluster) for cluster in clusters}
+    assert texts_by_cluster(leaf, clusters) == {
+        cluster: None if here is None else to_text(here) for cluster, here in alone.items()
+    }
+    assert len(set(texts_by_cluster(leaf, clusters).values())) > 1
 
 
 def test_a_range_query_of_a_range_vector_is_refused_with_what_would_be_right() -> None:
