@@ -31,6 +31,16 @@ NEAR: Final = 0.5
 _Samples: TypeAlias = tuple[Ints, Floats]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Replica:
+    """One replica's series: all of it, and apart from each other its samples and its stale markers."""
+
+    labels: Labels
+    whole: _Samples
+    samples: _Samples
+    marks: _Samples
+
+
 @dataclass(frozen=True, slots=True)
 class Replicas:
     """The labels that tell replicas apart; without any, everything is left as it is."""
@@ -59,10 +69,18 @@ class Replicas:
         """Return raw samples with the replicas of each series as one series."""
         if not self.names:
             return columns
-        found: dict[Labels, list[tuple[Labels, _Samples]]] = {}
+        found: dict[Labels, list[_Replica]] = {}
+        stale, offsets = columns.stale, columns.offsets.tolist()
+        has_marks = bool(stale.any())
         for row, (labels, bare) in enumerate(zip(columns.labels, self.without(columns.labels), strict=True)):
-            span = slice(columns.offsets[row], columns.offsets[row + 1])
-            found.setdefault(bare, []).append((labels, (columns.t_ms[span], columns.values[span])))
+            span = slice(offsets[row], offsets[row + 1])
+            t_ms, values, marked = columns.t_ms[span], columns.values[span], stale[span]
+            all_of_it, marks = (t_ms, values), (t_ms[:0], values[:0])
+            replica = _Replica(labels, all_of_it, all_of_it, marks)
+            if has_marks and marked.any():
+                samples, marks = (t_ms[~marked], values[~marked]), (t_ms[marked], values[marked])
+                replica = _Replica(labels, all_of_it, samples, marks)
+            found.setdefault(bare, []).append(replica)
         return SampleColumns.of((labels, *_one_series(replicas)) for labels, replicas in found.items())
 
     def seen(self, frame: Frame) -> Frame:
@@ -82,38 +100,35 @@ class Replicas:
 NO_REPLICAS: Final = Replicas()
 
 
-def _one_series(replicas: Sequence[tuple[Labels, _Samples]]) -> _Samples:
+def _one_series(replicas: Sequence[_Replica]) -> _Samples:
     if len(replicas) == 1:
-        return replicas[0][1]
-    marks, real = [], []
-    for labels, (t_ms, values) in replicas:
-        stale = SampleColumns.of([(labels, t_ms, values)]).stale
-        marks.append((t_ms[stale], values[stale]))
-        real.append((labels, (t_ms[~stale], values[~stale])))
-    first, *others = in_order_of_choice(real)
+        return replicas[0].whole
+    first, *others = (replica.samples for replica in in_order_of_choice(replicas))
     # Of few samples most distances may be gaps: the scrape interval, which replicas share, is among the shortest.
-    shortest = [np.quantile(np.diff(t_ms), 0.25, method="lower") for t_ms, _ in (first, *others) if len(t_ms) > 1]
-    if not shortest:
-        return first
-    interval_ms, united = float(min(shortest)), first
-    for other in others:
-        united = filled(united, other, interval_ms)
-    return _ended(united, [t_ms for _, (t_ms, _) in real], marks, interval_ms)
+    distances = [np.sort(t_ms[1:] - t_ms[:-1]) for t_ms, _ in (first, *others) if len(t_ms) > 1]
+    interval_ms = float(min((shortest[(len(shortest) - 1) // 4] for shortest in distances), default=0))
+    united = first
+    if interval_ms:
+        for other in others:
+            united = filled(united, other, interval_ms)
+    if any(len(replica.marks[0]) for replica in replicas):
+        return _ended(united, replicas, interval_ms)
+    return united
 
 
-def in_order_of_choice(replicas: Sequence[tuple[Labels, _Samples]]) -> list[_Samples]:
-    """Return the replicas' samples, the most first.
+def in_order_of_choice(replicas: Sequence[_Replica]) -> list[_Replica]:
+    """Return the replicas, the one with the most samples first.
 
     One sample more or less is where the span was cut and decides nothing: the order of labels does, so that the
     next refresh chooses alike.
     """
-    most = max(len(t_ms) for _, (t_ms, _) in replicas)
+    most = max(len(replica.samples[0]) for replica in replicas)
 
-    def lacking(samples: _Samples) -> int:
-        count = most - len(samples[0])
+    def lacking(replica: _Replica) -> int:
+        count = most - len(replica.samples[0])
         return count if count > 1 else 0
 
-    return [samples for _, samples in sorted(replicas, key=lambda one: (lacking(one[1]), one[0]))]
+    return sorted(replicas, key=lambda replica: (lacking(replica), replica.labels))
 
 
 def filled(taken: _Samples, other: _Samples, interval_ms: float) -> _Samples:
@@ -158,18 +173,16 @@ def _false_falls(values: Floats, other: Floats, gap: Ints, chosen: Bools) -> Boo
     return false
 
 
-def _ended(united: _Samples, times_ms: Sequence[Ints], marks: Sequence[_Samples], interval_ms: float) -> _Samples:
+def _ended(united: _Samples, replicas: Sequence[_Replica], interval_ms: float) -> _Samples:
     """Return the samples with the stale markers that hold for all replicas: none has a sample soon after."""
-    marked_ms, bits = (np.concatenate(column) for column in zip(*marks, strict=True))
-    if not len(marked_ms):
-        return united
-    marked_ms, once = np.unique(marked_ms, return_index=True)
-    all_ms = np.sort(np.concatenate(times_ms))
+    marked_ms, once = np.unique(np.concatenate([replica.marks[0] for replica in replicas]), return_index=True)
+    bits = np.concatenate([replica.marks[1] for replica in replicas])[once]
+    all_ms = np.sort(np.concatenate([replica.samples[0] for replica in replicas]))
     following = np.append(all_ms.astype(np.float64), np.inf)[np.searchsorted(all_ms, marked_ms, side="left")]
     ends = following - marked_ms > GAP * interval_ms
     at = np.concatenate((united[0], marked_ms[ends]))
     order = np.argsort(at, kind="stable")
-    return at[order], np.concatenate((united[1], bits[once][ends]))[order]
+    return at[order], np.concatenate((united[1], bits[ends]))[order]
 
 
 @dataclass(frozen=True, slots=True)

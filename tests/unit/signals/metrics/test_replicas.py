@@ -106,6 +106,8 @@ def test_a_gauge_loses_one_sample_at_a_switch_at_most() -> None:
 
 def test_an_end_holds_if_no_replica_goes_on() -> None:
     ends = [*points([1, 2]), (2 * STEP, float(STALE))]
+    alone = [*ends, (2 * STEP + 1_000, 7.0)]
+    assert repr(united(alone)) == repr([(t, float(value)) for t, value in alone])
     later = points([1, 2, 3, 4], 1_000)
     assert united(later, ends) == later
     found = united(ends, points([1, 2], 1_000))
