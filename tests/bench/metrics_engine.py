@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import numpy as np
@@ -16,11 +19,25 @@ from federation_core.signals.metrics.frame import Frame, Grid, SampleColumns
 from federation_core.signals.metrics.moments import resolve
 from federation_core.signals.metrics.parse import parse
 from federation_core.signals.metrics.run import SampleStore, spans_of
+from tests.support.merging import merged_apart, write_parts
 
 SERIES, SAMPLES, STEPS = 10_000, 240, 60
 SCRAPE_MS, STEP_MS = 15_000, 60_000
 START_MS = 1_790_000_000_000
-BUDGETS = {"metrics_rate_sum_ms": 1_000.0, "metrics_growth_by_series": 1.5, "metrics_growth_by_steps": 1.5}
+#: What is asked of parts that are merged: a split aggregation, all series as they are, child values.
+MERGED = {"sum": "sum by (service) (x)", "union": "x", "quantile": "quantile by (service) (0.9, x)"}
+MANY_SERIES, MANY_VALUES = 100_000, 400_000_000
+TERMS = 20
+BUDGETS = {
+    "metrics_rate_sum_ms": 1_000.0,
+    "metrics_growth_by_series": 1.5,
+    "metrics_growth_by_steps": 1.5,
+    "metrics_merge_apart_worst_ms": 1_000.0,
+    "metrics_merge_apart_worst_mb": 500.0,
+    "metrics_merge_of_too_much_not_refused": 0.0,
+    "metrics_merge_of_much_worst_mb": 4_096.0,
+    "metrics_plan_20_terms_ms": 5.0,
+}
 
 
 def measure() -> dict[str, float]:
@@ -43,7 +60,7 @@ def measure() -> dict[str, float]:
         "metrics_label_replace_ms": 'label_replace(x, "s", "$1", "service", "s(.*)")',
     }.items():
         found[name] = best_ms(lambda text=text: answer(text, grid, columns))  # type: ignore[misc]
-    return found | growth() | merging() | planning()
+    return found | growth() | merging() | merging_apart() | planning()
 
 
 def growth() -> dict[str, float]:
@@ -119,15 +136,52 @@ def merging() -> dict[str, float]:
     }
 
 
+def merging_apart() -> dict[str, float]:
+    """Merge stored parts of six clusters in processes of their own: opened, merged, the result sealed.
+
+    Of ten times as many series once with the limits of a token that says nothing of them, which refuse it, and once
+    with room for it.
+    """
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        found = {"metrics_merge_apart_stored_bytes": float(write_parts(folder, SERIES, STEPS))}
+        few = {
+            kind: min((merged_apart(folder, text, STEPS) for _ in range(2)), key=lambda merged: merged.took_ms)
+            for kind, text in MERGED.items()
+        }
+        assert not any(merged.refused for merged in few.values()), few
+        write_parts(folder, MANY_SERIES, STEPS)
+        refused = [merged_apart(folder, text, STEPS) for text in MERGED.values()]
+        many = {kind: merged_apart(folder, text, STEPS, MANY_VALUES) for kind, text in MERGED.items()}
+    for said in {merged.refused for merged in (*refused, *many.values())} - {""}:
+        print(f"metrics_engine: refused: {said}", file=sys.stderr)
+    found |= {f"metrics_merge_apart_{kind}_ms": round(merged.took_ms, 1) for kind, merged in few.items()}
+    found |= {f"metrics_merge_of_much_{kind}_ms": round(merged.took_ms, 1) for kind, merged in many.items()}
+    return found | {
+        "metrics_merge_apart_worst_ms": round(max(merged.took_ms for merged in few.values()), 1),
+        "metrics_merge_apart_worst_mb": max(merged.peak_bytes for merged in few.values()) / 1e6,
+        "metrics_merge_of_too_much_not_refused": float(sum(not merged.refused for merged in refused)),
+        "metrics_merge_of_too_much_worst_mb": max(merged.peak_bytes for merged in refused) / 1e6,
+        "metrics_merge_of_much_worst_mb": max(merged.peak_bytes for merged in many.values()) / 1e6,
+    }
+
+
 def planning() -> dict[str, float]:
-    text = "sum by (service) (rate(x[5m])) / ignoring (code) sum by (service) (rate(y[5m])) > 0.5"
+    """Parse and split: two terms, and twenty."""
+    long = " + ".join(f'sum by (service) (rate(x{i}{{code="500"}}[5m]))' for i in range(TERMS))
+    short = "sum by (service) (rate(x[5m])) / ignoring (code) sum by (service) (rate(y[5m])) > 0.5"
+    return {"metrics_plan_ms": plan_ms(short), f"metrics_plan_{TERMS}_terms_ms": plan_ms(long)}
+
+
+def plan_ms(text: str) -> float:
+    """Return the time that planning over six clusters takes of which nothing is remembered."""
     query = Query("metrics", text, TimeRange(0, STEP_MS * STEPS, STEP_MS), tenant_id="bench")
 
     def plan() -> None:
         parse.cache_clear()
         KIND.split(KIND.parse(text), query, [f"c{i}" for i in range(6)])
 
-    return {"metrics_plan_ms": best_ms(plan)}
+    return best_ms(plan)
 
 
 def best_ms(run: Callable[[], object]) -> float:
