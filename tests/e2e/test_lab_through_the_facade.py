@@ -55,7 +55,8 @@ class Lab:
 @pytest.fixture(scope="module")
 def lab(prometheus_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with ExitStack() as running:
-        started = running.enter_context(lab_on(prometheus_binary, written(7, tmp_path_factory.getbasetemp())))
+        members = written(7, tmp_path_factory.getbasetemp()) / "plain"
+        started = running.enter_context(lab_on(prometheus_binary, members))
         stack = running.enter_context(Stack(tmp_path_factory.mktemp("stack")))
         _configure(stack.folder / "config", started.addresses)
         stack.settings = load(stack.environ)

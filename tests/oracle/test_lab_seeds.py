@@ -28,7 +28,7 @@ from tests.lab import compare
 from tests.lab.gen import CLUSTERS
 from tests.oracle.test_against_prometheus import QUERIES, time_range_of
 from tests.support.connected import federate_over
-from tests.support.lab_members import ANOTHER, ORACLE, TAKEN, Row, add_rows, lab_on, rows_of, write_lab, written
+from tests.support.lab_members import ORACLE, OWN, Row, add_rows, lab_on, rows_of, written
 from tests.support.prometheus_lab import connector
 from tests.support.prometheus_server import prometheus_on
 from tests.support.sample_store import Series
@@ -110,45 +110,33 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_seed_is_answered_as_by_one_prometheus(
+    prometheus_binary: Prometheus, seed: int, run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(LAB) == 75
+    with lab_on(prometheus_binary, written(seed, run_folder) / "plain") as started:
+        require_right(judge(started.oracle.address, started.connectors("exact"), LAB), f"lab, seed {seed}", capsys)
+
+
+@pytest.mark.parametrize(("pushdown", "queries"), [("off", ALL), ("exact", OURS)], ids=["off", "exact"])
+def test_engines_that_are_given_selectors_alone_or_all_they_answer_exactly(
     prometheus_binary: Prometheus,
-    seed: int,
+    pushdown: str,
+    queries: list[tuple[str, str]],
     run_folder: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert len(LAB) == 75
-    with lab_on(prometheus_binary, written(seed, run_folder)) as started:
-        pushed = judge(started.oracle.address, started.connectors("exact"), LAB)
-        require_right(pushed, f"lab, seed {seed}", capsys)
-        require_right(judge(started.oracle.address, started.connectors("exact"), OURS), f"ours, seed {seed}", capsys)
+    with lab_on(prometheus_binary, written(7, run_folder) / "plain") as started:
+        judged = judge(started.oracle.address, started.connectors(pushdown), queries)
+    require_right(judged, f"pushdown {pushdown}, seed 7", capsys)
 
 
-def test_backends_that_are_given_selectors_alone_answer_as_one_prometheus(
-    prometheus_binary: Prometheus, run_folder: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("seed", "own"), [(seed, kind) for seed, (kind, _) in OWN.items()])
+def test_backends_whose_series_have_a_label_cluster_of_their_own(
+    prometheus_binary: Prometheus, seed: int, own: str, run_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with lab_on(prometheus_binary, written(7, run_folder)) as started:
-        require_right(judge(started.oracle.address, started.connectors("off"), ALL), "nothing pushed, seed 7", capsys)
-
-
-def test_backends_whose_series_have_the_clusters_own_name(
-    prometheus_binary: Prometheus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_lab(tmp_path, 8, series_label=True)
-    with lab_on(prometheus_binary, tmp_path) as started:
-        require_right(judge(started.oracle.address, started.connectors("exact"), ALL), "--series-label, seed 8", capsys)
-
-
-@pytest.mark.parametrize(("seed", "own"), [(9, ANOTHER), (10, TAKEN)], ids=["another", "taken"])
-def test_backends_whose_series_have_another_label_cluster(
-    prometheus_binary: Prometheus,
-    seed: int,
-    own: Mapping[str, tuple[str, str]],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    write_lab(tmp_path, seed, own)
-    with lab_on(prometheus_binary, tmp_path) as started:
+    with lab_on(prometheus_binary, written(seed, run_folder) / own) as started:
         judged = judge(started.oracle.address, started.connectors("exact"), (*ALL, *EXPORTED))
-    require_right(judged, f"another label cluster, seed {seed}", capsys)
+    require_right(judged, f"{own} label cluster, seed {seed}", capsys)
 
 
 def test_backends_of_which_some_series_have_a_label_cluster_and_others_not(
@@ -158,7 +146,7 @@ def test_backends_of_which_some_series_have_a_label_cluster_and_others_not(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """`prod` holds what another cluster, `eu`, has sent to it; in `shared-services` some series say where they are."""
-    folder = shutil.copytree(written(7, run_folder), tmp_path / "lab")
+    folder = shutil.copytree(written(7, run_folder) / "plain", tmp_path / "lab")
     sent = rows_of(7, "dev")
     add_rows(folder / "prod", sent, cluster="eu")
     add_rows(folder / ORACLE, sent, cluster="prod", exported_cluster="eu")
@@ -177,13 +165,13 @@ def test_one_series_both_with_and_without_the_label_is_a_conflict_of_the_queries
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     twice = rows_of(7, "prod", lambda name, labels: name == "queue_depth" and labels["service"] == "checkout")[-1]
-    prod = shutil.copytree(written(7, run_folder) / "prod", tmp_path / "prod")
+    prod = shutil.copytree(written(7, run_folder) / "plain" / "prod", tmp_path / "prod")
     add_rows(prod, [twice], cluster="prod")
     shown = Labels.of({**twice[3], NAME: twice[2], CLUSTER: "prod"})
     reading = [any(s.selector.matches(shown) for s in selectors(parse(text))) for _, text in ALL]
     assert 30 < sum(reading) < len(ALL) - 30
     with ExitStack() as running:
-        started = running.enter_context(lab_on(prometheus_binary, written(7, run_folder)))
+        started = running.enter_context(lab_on(prometheus_binary, written(7, run_folder) / "plain"))
         other = running.enter_context(prometheus_on(prometheus_binary, prod))
         connectors = started.connectors("exact") | {"prod": connector("prod", other)}
         others = [query for query, reads in zip(ALL, reading, strict=True) if not reads]
@@ -204,7 +192,7 @@ def test_victoria_metrics_answers_as_one_prometheus_by_its_raw_samples(
     """
     rows = {name: rows_of(7, name) for name in CLUSTERS}
     with ExitStack() as running:
-        started = running.enter_context(lab_on(prometheus_binary, written(7, run_folder)))
+        started = running.enter_context(lab_on(prometheus_binary, written(7, run_folder) / "plain"))
         connectors = started.connectors("exact")
         for name in ("prod", "stage"):
             address = running.enter_context(victoria_metrics_holding(list(map(as_series, rows[name])), tmp_path / name))

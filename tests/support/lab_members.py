@@ -1,13 +1,14 @@
 """The lab's six clusters and its oracle as real Prometheus servers, some series given a label `cluster` of their own.
 
 Rule: the samples are what `tests.lab.gen` writes for a seed, the oracle's too; only labels are added, in the oracle
-those under which the federation shows them. The folder of a seed holds, for each cluster and for `oracle`, a server's
-blocks; texts are removed once they are read.
+those under which the federation shows them. The folder of a seed holds a folder `plain` and perhaps another, and these
+for each cluster, and for `oracle`, what its server holds. Texts are removed once they are read.
 """
 
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -27,10 +28,11 @@ ORACLE = "oracle"
 Own = tuple[str, str]
 #: Family, type, name, labels, and (time, value) pairs of one series.
 Row = tuple[str, str, str, dict[str, str], list[Any]]
-PLAIN: Mapping[str, Own] = {}
-#: Another name in every cluster: Prometheus' convention for a label that is in the way.
+#: The cluster's own name: what `--series-label` writes.
+SAME: Mapping[str, Own] = {name: (f'cluster="{name}"', "") for name in CLUSTERS}
+#: Another name in every cluster.
 ANOTHER: Mapping[str, Own] = dict.fromkeys(CLUSTERS, ('cluster="eu"', 'exported_cluster="eu"'))
-#: Something else in every cluster, and the name to which it would move is taken.
+#: Something else in every cluster; the name to which it would move is taken in some.
 TAKEN: Mapping[str, Own] = {
     "dev": ("", ""),
     "test": ('cluster="test"', ""),
@@ -44,51 +46,60 @@ TAKEN: Mapping[str, Own] = {
 }
 
 
-def write_lab(folder: Path, seed: int, own: Mapping[str, Own] = PLAIN, *, series_label: bool = False) -> None:
-    """Generate a seed's samples and write the blocks of all seven servers, in two processes at once."""
-    flags = ["--series-label"] if series_label else []
-    command = [sys.executable, "-m", "tests.lab.gen", str(folder), "--seed", str(seed), *flags]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
-    held = {name: {b"{": b"{%s," % labels.encode()} for name, (labels, _) in own.items() if labels}
-    shown = {
-        b'{cluster="%s",' % name.encode(): b'{cluster="%s",%s,' % (name.encode(), labels.encode())
-        for name, (_, labels) in own.items()
-        if labels
-    }
-
-    def write(name: str) -> None:
-        text = folder / f"{name}.om"
-        replace_in(text, (held | {ORACLE: shown}).get(name, {}))
-        write_blocks(text, folder / name)
-        text.unlink()
-
-    with ThreadPoolExecutor(2) as threads:
-        list(threads.map(write, (ORACLE, *CLUSTERS)))
-
-
-def replace_in(text: Path, replaced: Mapping[bytes, bytes]) -> None:
-    """Replace in a large file, some thousand whole lines at a time."""
-    if not replaced:
-        return
-    new = text.with_suffix(".new")
-    with text.open("rb") as old, new.open("wb") as out:
-        while lines := old.readlines(1 << 24):
-            piece = b"".join(lines)
-            for before, after in replaced.items():
-                piece = piece.replace(before, after)
-            out.write(piece)
-    new.replace(text)
+#: With which labels of their own the clusters of a seed are there too, beside `plain`.
+OWN: Mapping[int, tuple[str, Mapping[str, Own]]] = {8: ("same", SAME), 9: ("another", ANOTHER), 10: ("taken", TAKEN)}
 
 
 @cache
 def written(seed: int, parent: Path) -> Path:
-    """Return the folder of a seed without labels of its own, which is written once in a run and not to be changed.
+    """Return the folder of a seed, which is written once in a run and not to be changed.
 
     `parent` is the folder of all tests of the run: `tmp_path_factory.getbasetemp()`.
     """
     folder = parent / f"lab-{seed}"
-    write_lab(folder, seed)
+    texts = folder / "texts"
+    command = [sys.executable, "-m", "tests.lab.gen", str(texts), "--seed", str(seed)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
+
+    def write_plain(name: str) -> None:
+        write_blocks(texts / f"{name}.om", folder / "plain" / name)
+
+    def write_own(name: str) -> None:
+        replaced = _replaced(name, own)
+        if not replaced:
+            shutil.copytree(folder / "plain" / name, folder / kind / name)
+            return
+        text = texts / f"{name}.own"
+        _replace(texts / f"{name}.om", text, replaced)
+        write_blocks(text, folder / kind / name)
+        text.unlink()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(write_plain, (ORACLE, *CLUSTERS)))
+        if seed in OWN:
+            kind, own = OWN[seed]
+            list(threads.map(write_own, (ORACLE, *CLUSTERS)))
+    shutil.rmtree(texts)
     return folder
+
+
+def _replaced(name: str, own: Mapping[str, Own]) -> Mapping[bytes, bytes]:
+    """Return what is replaced in a server's text."""
+    if name != ORACLE:
+        labels, _ = own[name]
+        return {b"{": b"{%s," % labels.encode()} if labels else {}
+    starts = {f'{{cluster="{cluster}",': shown for cluster, (_, shown) in own.items() if shown}
+    return {start.encode(): f"{start}{shown},".encode() for start, shown in starts.items()}
+
+
+def _replace(text: Path, target: Path, replaced: Mapping[bytes, bytes]) -> None:
+    """Replace in a large file, some thousand whole lines at a time."""
+    with text.open("rb") as old, target.open("wb") as new:
+        while lines := old.readlines(1 << 24):
+            piece = b"".join(lines)
+            for before, after in replaced.items():
+                piece = piece.replace(before, after)
+            new.write(piece)
 
 
 def rows_of(seed: int, cluster: str, wanted: Callable[[str, Mapping[str, str]], bool] = lambda *_: True) -> list[Row]:
@@ -109,7 +120,7 @@ def add_rows(server: Path, rows: list[Row], **labels: str) -> None:
 
 @contextmanager
 def lab_on(binary: str, folder: Path) -> Iterator[Lab]:
-    """Start the servers on a folder of `write_lab`."""
+    """Start the servers on what a folder holds for each."""
     with ExitStack() as running:
         addresses = {name: running.enter_context(prometheus_on(binary, folder / name)) for name in (*CLUSTERS, ORACLE)}
         oracle = running.enter_context(closing(PrometheusClient(addresses.pop(ORACLE))))
