@@ -17,6 +17,8 @@ from federation_core.query import Deadline
 from federation_core.signals import SignalKind, kinds
 from workers.connections import Connections
 
+#: How long after the start the first look is: opening connectors takes a processor that serving a queue needs first.
+FIRST_LOOK_S = 1.0
 #: How often the connectors are asked what they know.
 LOOK_EVERY_S = 5.0
 #: How long one backend may keep the others waiting.
@@ -58,6 +60,7 @@ class Engines:
             for kind in kinds().values()
             if self._settings.cluster(cluster).backend_for(kind.name) is not None
         ]
+        self._stopping.wait(FIRST_LOOK_S)
         while not self._stopping.is_set():
             for cluster, kind in asked:
                 self._ask(cluster, kind)

@@ -24,6 +24,11 @@ NOW_MS = 1_700_000_000_000
 SECOND, THIRD = "Prometheus/2.42/eg", "Prometheus/3.5/eg"
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "FIRST_LOOK_S", 0)
+
+
 def until(happened: Callable[[], bool]) -> None:
     end = monotonic() + 10
     while not happened():
