@@ -27,21 +27,21 @@ NEVER_SEEN = "no worker of it was seen in the last day"
 _LOST = "its last worker was lost"
 
 #: The field of a cluster's beats in which its engine stands, beside those of its workers, whose names have colons.
-_ENGINE = "engine"
+_ENGINE = b"engine"
 #: As much of a word as is taken.
 _WORD_CHARS = 80
 
 #: Note a sign of life by Redis' own clock, and forget the workers that this one comes after. The engine is a field of
 #: its own, which a reader that knows nothing of it passes over: sites are not upgraded in one moment.
 #: KEYS: beats of each cluster
-#: ARGV: worker, clock_ms, alive_ms (0: it is leaving), keep_ms, forget_ms, field of the engine, engine of each cluster
+#: ARGV: worker, clock_ms, alive_ms (0: it is leaving), keep_ms, forget_ms, the engine of each cluster
 _BEAT = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 for k = 1, #KEYS do
   redis.call('HSET', KEYS[k], ARGV[1], string.format('%.0f', now) .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
-  local engine = ARGV[6 + k]
-  if engine ~= '' then redis.call('HSET', KEYS[k], ARGV[6], string.format('%.0f', now) .. ' ' .. engine) end
+  local engine = ARGV[5 + k]
+  if engine ~= '' then redis.call('HSET', KEYS[k], 'engine', string.format('%.0f', now) .. ' ' .. engine) end
   local all = redis.call('HGETALL', KEYS[k])
   for i = 1, #all, 2 do
     local seen = tonumber(string.match(all[i + 1], '^%d+')) or 0
@@ -106,7 +106,7 @@ class Heartbeats(RedisStore):
             with answering():
                 self._beat(
                     keys=[keys.beats(cluster) for cluster in clusters],
-                    args=[worker, now_ms, alive_ms, keys.REMEMBER_MS, _FORGET_MS, _ENGINE, *words],
+                    args=[worker, now_ms, alive_ms, keys.REMEMBER_MS, _FORGET_MS, *words],
                 )
 
     def latest(self, clusters: Iterable[str], now_ms: int) -> dict[str, WorkerBeat]:
@@ -142,7 +142,7 @@ def _freshness(beat: WorkerBeat) -> tuple[bool, int]:
 
 def _read(cluster: str, fields: Mapping[bytes, bytes], server_ms: int, now_ms: int) -> list[WorkerBeat]:
     beats = []
-    _, _, engine = fields.get(_ENGINE.encode(), b"").partition(b" ")
+    _, _, engine = fields.get(_ENGINE, b"").partition(b" ")
     word = engine.decode(errors="replace")[:_WORD_CHARS]
     for worker, value in fields.items():
         try:

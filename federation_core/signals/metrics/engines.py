@@ -18,10 +18,12 @@ from federation_core.signals.metrics.dialect import Dialect, read_word
 from federation_core.signals.metrics.expr import Expr, MatrixSelector, Subquery, children
 from federation_core.signals.metrics.parse import parse_root
 from federation_core.signals.metrics.run import tree_of
-from federation_core.signals.metrics.rungs import Engine, given_to
+from federation_core.signals.metrics.rungs import Engine, Replicated, given_to
 
 #: The word for a store without an engine, beside which ours evaluates.
 OURS = "ours"
+#: What is added to the word of an engine whose backend holds replicas side by side; of engines it says nothing.
+_REPLICATED = "r"
 #: Those that evaluate with Prometheus' own engine, of a release that only Prometheus itself tells.
 _BUILT_ON_PROMETHEUS = frozenset({"Prometheus", "Thanos", "Mimir"})
 #: Where a sample is that lies exactly at the older end of a window.
@@ -34,7 +36,8 @@ def engine_of(connector: Connector, deadline: Deadline) -> str:
     Raises Unreachable, TimedOut, QueryCanceled: it cannot be asked now.
     """
     if isinstance(connector, Engine):
-        return connector.dialect(deadline).word
+        replicated = isinstance(connector, Replicated) and connector.replica_labels
+        return connector.dialect(deadline).word + (_REPLICATED if replicated else "")
     return "" if connector.pushes_down else OURS
 
 
@@ -92,7 +95,8 @@ class _Share:
         parts = [f"{self.name}{self._why_not_trusted()}"]
         if self.given:
             how = " by its own rules (pushdown: approximate), so the answer is approximate" if self._bends() else ""
-            parts.append(f"evaluates {_leaves(self.given)}{how}")
+            unless = ", unless series it selects are replicas' (then our engine does)" if self._is_replicated() else ""
+            parts.append(f"evaluates {_leaves(self.given)}{how}{unless}")
         if self.beside:
             on = "plain selectors and raw samples" if self.dialect.on_grids else "raw samples"
             parts.append(f"is asked for {on}, on which our engine evaluates {_leaves(self.beside)}")
@@ -102,6 +106,9 @@ class _Share:
 
     def _bends(self) -> bool:
         return self.dialect is not None and self.dialect.approximate
+
+    def _is_replicated(self) -> bool:
+        return self.word.endswith(_REPLICATED)
 
     def _why_not_trusted(self) -> str:
         if self.dialect is None or self.dialect.exact or self._bends():

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
+from federation_core.config import Backend, Cluster
+from federation_core.connectors import connect
 from federation_core.plan import Shard
 from federation_core.query import TimeRange
 from federation_core.signals.metrics import KIND
 from federation_core.signals.metrics.dialect import UNKNOWN, Dialect, read_word
 from federation_core.signals.metrics.engines import OURS, engine_of
+from tests.support.prometheus_replies import PROMETHEUS_3, answering, success
 from tests.support.sample_store import FAR_DEADLINE, MemoryConnector, query_of, scope_of
 
 SECOND = Dialect("Prometheus", (2, 42), exact=True, on_grids=True)
@@ -88,6 +92,16 @@ def test_a_leaf_that_a_release_may_not_know_is_evaluated_beside_it() -> None:
         "engine of prod: Prometheus 3.5, evaluates leaf a,"
         " is asked for plain selectors and raw samples, on which our engine evaluates leaf b"
     )
+
+
+def test_replicas_side_by_side_may_keep_a_leaf_from_the_engine() -> None:
+    backend = Backend("metrics", "prometheus", url="http://p", origin="t:1", replica_labels=("replica",))
+    with answering(lambda _: success(PROMETHEUS_3)) as server:
+        opened = connect(Cluster("prod", "e", (backend,)), replace(backend, url=server.url))
+        word = engine_of(opened, FAR_DEADLINE)
+    assert read_word(word) == THIRD
+    (note,) = notes(RATE, {"prod": word})
+    assert note.endswith("evaluates leaf a, unless series it selects are replicas' (then our engine does)")
 
 
 def test_a_range_that_the_root_looks_at_is_sent_as_samples() -> None:
