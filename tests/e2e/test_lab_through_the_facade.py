@@ -57,7 +57,7 @@ def lab(prometheus_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with ExitStack() as running:
         members = written(7, tmp_path_factory.getbasetemp()) / "plain"
         started = running.enter_context(lab_on(prometheus_binary, members))
-        stack = running.enter_context(Stack(tmp_path_factory.mktemp("stack")))
+        stack = running.enter_context(Stack(tmp_path_factory.mktemp("stack"), worker_module="workers"))
         _configure(stack.folder / "config", started.addresses)
         stack.settings = load(stack.environ)
         stack.dispatch = Dispatch(stack.settings)
