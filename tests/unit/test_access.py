@@ -61,7 +61,7 @@ def test_an_address_may_have_a_port_and_a_path(url: str) -> None:
         (
             "url: https://prometheus.monitoring:9090/prefix/",
             "path: x",
-            r"`access` and `pushdown` are for a backend with",
+            r"`access`, `pushdown` and `replicaLabels` are for a backend with",
         ),
         ("caFile", "cafile", r":9: unknown key 'cafile'; known here: caFile"),
         ("keyFile: /run/tls/key, ", "", r":9: access: `certFile` and `keyFile` are given together"),
