@@ -15,6 +15,8 @@ from federation_core.connectors.otlp.values import as_text, dump, read_attribute
 
 #: Most resources kept; beyond that the table starts anew, so that churning pods cost no memory.
 MAX_RESOURCES: Final = 20_000
+#: The service of a process that does not say its name.
+UNKNOWN_SERVICE: Final = "unknown_service"
 
 
 class Owner(NamedTuple):
@@ -75,7 +77,7 @@ def _read(raw: Any) -> Resource:
     def text(name: str) -> str:
         return as_text(attributes.get(name))
 
-    service, own_namespace = text("service.name") or "unknown_service", text("service.namespace")
+    service, own_namespace = text("service.name") or UNKNOWN_SERVICE, text("service.namespace")
     namespace = text("k8s.namespace.name") or own_namespace
     return Resource(
         owner=Owner(namespace, service, text("k8s.pod.name"), text("service.instance.id")),

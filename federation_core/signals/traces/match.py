@@ -8,6 +8,7 @@ stores disagree: one keeps a status code as 500, another as "500".
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,6 +32,10 @@ _COMPARE: Mapping[CompareOp, Callable[[Any, Any], bool]] = {
     CompareOp.GT: operator.gt,
     CompareOp.LT: operator.lt,
 }
+
+
+#: A text that is a number: as our language writes one. Python would read more, underscores and other scripts' digits.
+_NUMERAL = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 def span_matches(search: SpanSearch, span: Span) -> bool:
@@ -106,14 +111,10 @@ def _number(value: Any) -> int | float | None:
             return None
         case int() | float():
             return value
-        case str():
+        case str() if _NUMERAL.fullmatch(value):
             try:
                 return int(value)
             except ValueError:
-                pass
-            try:
                 return float(value)
-            except ValueError:
-                return None
         case _:
             return None

@@ -1,0 +1,108 @@
+"""Traces from Grafana Tempo: one by id, or those in which a span matches, each with all its spans of the cluster.
+
+Rule: Tempo narrows and `span_matches` decides, by the nanosecond. What its search stops before is
+the matter of `tempo_search`. Configured as `{kind: tempo, url: URL}` under `traces`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from federation_core.config import Backend, Cluster
+from federation_core.connectors import Connector, Fetched, Inventory
+from federation_core.connectors.backends.tempo_api import Allowance, SearchAnswer, TempoApi, TraceAnswer
+from federation_core.connectors.backends.tempo_query import to_traceql
+from federation_core.connectors.backends.tempo_search import StretchedSearch
+from federation_core.connectors.http import open_client
+from federation_core.errors import InvalidConfig
+from federation_core.plan import Leaf
+from federation_core.query import Deadline
+from federation_core.signals.traces.expr import SpanSearch, TraceById
+from federation_core.signals.traces.language import parse
+from federation_core.signals.traces.payload import FoundTraces, window_ns
+from federation_core.tenancy import Scope
+
+#: Traces of a search where the leaf names no limit.
+DEFAULT_LIMIT: Final = 20
+#: Traces of one search that are fetched at once.
+_AT_ONCE: Final = 8
+#: How far back the inventory looks where the deadline has a clock; without times Tempo looks at what is recent.
+_INVENTORY_S: Final = 3_600
+
+
+class Tempo:
+    """The traces of one cluster in Tempo; safe to use from several threads."""
+
+    kind = "tempo"
+    pushes_down: frozenset[str] = frozenset()
+
+    def __init__(self, cluster: str, api: TempoApi) -> None:
+        self._cluster, self._api = cluster, api
+
+    def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
+        """Return a TracePart for a trace id, FoundTraces for a search.
+
+        Raises ClusterError, QueryCanceled.
+        """
+        match parse(leaf.text):
+            case TraceById(trace_id):
+                found = self._api.trace(trace_id, deadline, Allowance(self._cluster))
+                return Fetched(found.part, truncated=found.cut)
+            case SpanSearch() as search:
+                return self._search(search, leaf, deadline)
+
+    def _search(self, search: SpanSearch, leaf: Leaf, deadline: Deadline) -> Fetched:
+        start_ns, end_ns = window_ns(leaf.time_range)
+        if start_ns >= end_ns:
+            return Fetched(FoundTraces())
+        text, allowance = to_traceql(search), Allowance(self._cluster)
+
+        def find(start_s: int, end_s: int, limit: int) -> SearchAnswer:
+            return self._api.search(text, start_s, end_s, limit, deadline)
+
+        def fetch(trace_ids: Sequence[str]) -> list[TraceAnswer]:
+            return at_once(lambda trace_id: self._api.trace(trace_id, deadline, allowance), trace_ids)
+
+        stretched = StretchedSearch(search, (start_ns, end_ns), leaf.direction, leaf.limit or DEFAULT_LIMIT)
+        found, cut = stretched.run(find, fetch)
+        return Fetched(found, truncated=cut)
+
+    def inventory(self, deadline: Deadline) -> Inventory:
+        """List the services of the last hour; Tempo does not tell which namespaces and pods they have."""
+        times_s = None
+        if deadline.clock is not None:
+            now_s = deadline.clock() // 1000
+            times_s = (now_s - _INVENTORY_S, now_s + 1)
+        names = self._api.tag_values("resource.service.name", deadline, times_s)
+        return Inventory(services={("", name): () for name in names})
+
+    def ping(self, deadline: Deadline) -> None:
+        """Return if the backend searches for us; raise the ClusterError that explains why not otherwise."""
+        # Some second of 1970: no data is read, but credentials and tenant are looked at.
+        self._api.search("{}", 1, 2, 1, deadline)
+
+
+def at_once(fetch: Callable[[str], TraceAnswer], trace_ids: Sequence[str]) -> list[TraceAnswer]:
+    """Call `fetch` for every id, some at once; the first error ends what has not begun."""
+    if len(trace_ids) < 2:
+        return [fetch(trace_id) for trace_id in trace_ids]
+    with ThreadPoolExecutor(min(len(trace_ids), _AT_ONCE), thread_name_prefix="traces") as threads:
+        try:
+            return list(threads.map(fetch, trace_ids))
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def connect(cluster: Cluster, backend: Backend) -> Connector:
+    """Open the connector to a backend; nothing is connected before the first query.
+
+    Raises InvalidConfig: the backend has no URL, another signal than traces, or certificates that cannot be used.
+    """
+    if not backend.url:
+        raise InvalidConfig(f"{backend.origin}: a tempo backend needs `url`, the address before /api")
+    if backend.signal != "traces":
+        raise InvalidConfig(f"{backend.origin}: a tempo backend holds no {backend.signal}")
+    return Tempo(cluster.name, TempoApi(open_client(cluster.name, backend.url, backend.access, backend.origin)))

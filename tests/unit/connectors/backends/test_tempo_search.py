@@ -1,0 +1,123 @@
+"""A search in a store that stops at its limit: exact where that can be known, and said where it cannot."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from federation_core.connectors.backends.tempo_api import SearchAnswer, TraceAnswer
+from federation_core.connectors.backends.tempo_search import MOST_SEARCHES, NS_PER_S, StretchedSearch
+from federation_core.query import Direction
+from federation_core.signals.traces.expr import SpanSearch
+from federation_core.signals.traces.payload import Span, TracePart
+
+Order = Callable[[list[str], dict[str, list[int]]], list[str]]
+
+
+def newest_first(ids: list[str], starts: dict[str, list[int]]) -> list[str]:
+    return sorted(ids, key=lambda i: min(starts[i]), reverse=True)
+
+
+def oldest_first(ids: list[str], starts: dict[str, list[int]]) -> list[str]:
+    return sorted(ids, key=lambda i: min(starts[i]))
+
+
+def by_chance(ids: list[str], starts: dict[str, list[int]]) -> list[str]:
+    return random.Random(len(ids)).sample(ids, len(ids))
+
+
+class Store:
+    """Traces as lists of start times in ns; a search finds those that touch its seconds."""
+
+    def __init__(self, starts: Sequence[Sequence[int]], order: Order) -> None:
+        self.starts = {f"{number:032x}": list(of) for number, of in enumerate(starts, 1)}
+        self.order, self.asked, self.fetched = order, list[tuple[int, int, int]](), list[str]()
+
+    def find(self, start_s: int, end_s: int, limit: int) -> SearchAnswer:
+        self.asked.append((start_s, end_s, limit))
+        there = [
+            i for i, of in self.starts.items() if min(of) < (end_s + 1) * NS_PER_S and max(of) >= start_s * NS_PER_S
+        ]
+        found = self.order(there, self.starts)[:limit]
+        return SearchAnswer(tuple(found), len(found) >= limit)
+
+    def fetch(self, ids: Sequence[str]) -> list[TraceAnswer]:
+        self.fetched += ids
+        return [TraceAnswer(TracePart(i, tuple(self.spans(i)))) for i in ids]
+
+    def spans(self, trace_id: str) -> list[Span]:
+        return [Span(trace_id, f"{n:016x}", "", "op", "web", at, 1) for n, at in enumerate(self.starts[trace_id], 1)]
+
+    def run(
+        self, window_s: tuple[int, int], limit: int, direction: Direction = "backward"
+    ) -> tuple[list[str], bool, str]:
+        window_ns = (window_s[0] * NS_PER_S, window_s[1] * NS_PER_S)
+        found, cut = StretchedSearch(SpanSearch(), window_ns, direction, limit).run(self.find, self.fetch)
+        return [part.trace_id for part in found.parts], found.more, cut
+
+    def truth(self, window_s: tuple[int, int], direction: Direction) -> list[str]:
+        low, high = (second * NS_PER_S for second in window_s)
+        first = max if direction == "backward" else min
+        keys = [
+            (first(inside), i) for i, of in self.starts.items() if (inside := [at for at in of if low <= at < high])
+        ]
+        return [i for _, i in sorted(keys, reverse=direction == "backward")]
+
+
+def test_a_store_that_holds_less_than_the_limit_is_asked_once() -> None:
+    store = Store([[5 * NS_PER_S], [6 * NS_PER_S]], newest_first)
+    assert store.run((0, 100), 2)[1:] == (False, "")
+    assert store.asked == [(0, 100, 3)]
+
+
+@pytest.mark.parametrize("order", [newest_first, oldest_first, by_chance])
+def test_a_full_answer_is_made_exact_in_a_few_searches(order: Order) -> None:
+    store = Store([[second * NS_PER_S] for second in range(3600)], order)
+    found, more, cut = store.run((0, 3600), 20)
+    assert (found, more, cut) == (store.truth((0, 3600), "backward")[:20], True, "")
+    assert (len(store.asked), len(store.fetched)) == (6, 35)
+
+
+def test_more_traces_in_one_second_than_are_sent_is_said_in_words() -> None:
+    store = Store([[10 * NS_PER_S + n] for n in range(200)], newest_first)
+    found, more, cut = store.run((0, 100), 20)
+    assert (len(found), more) == (20, True)
+    assert cut == "Tempo stopped at 42 traces within 1 s and does not say which it left out"
+
+
+def test_searches_have_an_end() -> None:
+    store = Store([[n * NS_PER_S * 7] for n in range(5000)], oldest_first)
+    store.run((0, 35_000), 1, "forward")
+    assert len(store.asked) <= MOST_SEARCHES
+
+
+def test_a_trace_is_fetched_once_even_if_it_lies_in_every_stretch() -> None:
+    store = Store([[0, 99 * NS_PER_S], *([n * NS_PER_S] for n in range(99))], newest_first)
+    store.run((0, 100), 3)
+    assert len(store.fetched) == len(set(store.fetched))
+
+
+@pytest.mark.parametrize("order", [newest_first, oldest_first, by_chance])
+@pytest.mark.parametrize("direction", ["backward", "forward"])
+@settings(max_examples=120, deadline=None)
+@given(
+    starts=st.lists(st.lists(st.integers(0, 200), min_size=1, max_size=3), max_size=60),
+    window=st.tuples(st.integers(0, 60), st.integers(1, 60)),
+    limit=st.integers(1, 8),
+)
+def test_an_answer_without_words_is_exact(
+    order: Order, direction: Direction, starts: list[list[int]], window: tuple[int, int], limit: int
+) -> None:
+    store = Store([[at * NS_PER_S // 3 for at in of] for of in starts], order)
+    window_s = (window[0], window[0] + window[1])
+    found, more, cut = store.run(window_s, limit, direction)
+    truth = store.truth(window_s, direction)
+    if not cut:
+        assert (found, more) == (truth[:limit], len(truth) > limit)
+    else:
+        assert more
+        assert set(found) <= set(truth)

@@ -1,0 +1,145 @@
+"""Spans as backends answer them: any JSON is read or refused with ValueError, and nothing else ever comes out."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from federation_core.connectors.otlp.answers import read_id, read_resource_spans
+from federation_core.signals.traces.encoding import decode, encode
+from federation_core.signals.traces.payload import SpanKind, SpanStatus, TracePart
+
+TRACE, SPAN = "ab" * 16, "cd" * 8
+GOOD = {"traceId": TRACE, "spanId": SPAN, "name": "op", "startTimeUnixNano": "10", "endTimeUnixNano": "30"}
+
+
+def one(span: Any, resource: Any = None) -> Any:
+    (found,) = read_resource_spans([{"resource": resource, "scopeSpans": [{"spans": [span]}]}])
+    return found
+
+
+@pytest.mark.parametrize("digits", [16, 32])
+@given(data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_an_id_reads_the_same_from_base64_and_hexadecimal(digits: int, data: st.DataObject) -> None:
+    held = data.draw(st.binary(min_size=digits // 2, max_size=digits // 2))
+    want = held.hex() if any(held) else ""
+    assert read_id(base64.b64encode(held).decode(), digits) == want
+    assert read_id(held.hex().upper(), digits) == want
+    assert read_id(held.hex().lstrip("0"), digits) == want
+
+
+@pytest.mark.parametrize("value", ["not-hex", "é", "=", 5, ["a"], "ab" * 17, base64.b64encode(b"x" * 17).decode()])
+def test_what_is_no_id_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"id|longer"):
+        read_id(value, 32)
+
+
+def test_a_span_without_anything_but_ids() -> None:
+    span = one({"traceId": TRACE, "spanId": SPAN})
+    assert (span.kind, span.status, span.parent_id, span.service) == (
+        SpanKind.UNSPECIFIED,
+        SpanStatus.UNSET,
+        "",
+        "unknown_service",
+    )
+
+
+def test_enumerations_as_names_and_as_numbers() -> None:
+    for kind, code in (("SPAN_KIND_CLIENT", "STATUS_CODE_ERROR"), (3, 2)):
+        span = one({**GOOD, "kind": kind, "status": {"code": code, "message": "m"}})
+        assert (span.kind, span.status, span.status_message) == (SpanKind.CLIENT, SpanStatus.ERROR, "m")
+
+
+def test_the_namespace_is_kubernetes_before_the_services_own() -> None:
+    def attribute(key: str, value: str) -> dict[str, Any]:
+        return {"key": key, "value": {"stringValue": value}}
+
+    own = [attribute("service.namespace", "own"), attribute("service.name", "web")]
+    assert one(GOOD, {"attributes": own}).namespace == "own"
+    assert one(GOOD, {"attributes": [*own, attribute("k8s.namespace.name", "shop")]}).namespace == "shop"
+
+
+def test_a_zero_parent_is_none_and_an_end_before_the_start_is_no_length() -> None:
+    span = one({**GOOD, "parentSpanId": base64.b64encode(bytes(8)).decode(), "endTimeUnixNano": "5"})
+    assert (span.parent_id, span.duration_ns) == ("", 0)
+
+
+def test_copies_stay() -> None:
+    assert len(list(read_resource_spans([{"scopeSpans": [{"spans": [GOOD, GOOD]}]}]))) == 2
+
+
+def test_spans_of_an_instrumentation_library_are_spans() -> None:
+    assert len(list(read_resource_spans([{"instrumentationLibrarySpans": [{"spans": [GOOD]}]}]))) == 1
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        {**GOOD, "startTimeUnixNano": -1},
+        {**GOOD, "startTimeUnixNano": 2**63},
+        {**GOOD, "startTimeUnixNano": 1.5},
+        {**GOOD, "kind": "SPAN_KIND_X"},
+        {**GOOD, "name": 5},
+        {**GOOD, "status": [1]},
+        {**GOOD, "attributes": [{"key": "a", "value": {"intValue": "x"}}]},
+        {**GOOD, "traceId": "0"},
+        [],
+    ],
+)
+def test_what_is_no_span_is_refused(span: Any) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        one(span)
+
+
+def nested(depth: int, kind: str) -> Any:
+    value: Any = {"intValue": "1"}
+    for _ in range(depth):
+        inner = [{"key": "k", "value": value}] if kind == "kvlistValue" else [value]
+        value = {kind: {"values": inner}}
+    return value
+
+
+@pytest.mark.parametrize("kind", ["kvlistValue", "arrayValue"])
+def test_attributes_as_deep_as_json_can_be_are_read_or_refused(kind: str) -> None:
+    for depth in (1, 100, 330, 2000):
+        span = {**GOOD, "attributes": [{"key": "a", "value": nested(depth, kind)}]}
+        try:
+            found = one(span)
+        except ValueError:
+            assert depth > 100
+        else:
+            part = TracePart(TRACE, (found,))
+            assert decode(encode(part)) == part
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from([TRACE, SPAN, "5"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["traceId", "spanId", "kind", "status", "code", "attributes", "key", "value", "intValue", "events"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(anything, st.dictionaries(st.sampled_from([*GOOD, "kind", "status", "attributes", "events", "links"]), anything))
+def test_any_json_is_read_or_refused(whole: Any, broken: dict[str, Any]) -> None:
+    for answer in (whole, [{"resource": whole, "scopeSpans": [{"spans": [{**GOOD, **broken}]}]}]):
+        try:
+            spans = tuple(read_resource_spans(answer))
+        except ValueError:
+            continue
+        for span in spans:
+            encode(TracePart(span.trace_id, (span,)))
