@@ -17,7 +17,7 @@ from federation_core.signals.metrics.expr import MatrixSelector
 from federation_core.signals.metrics.parse import parse
 from federation_core.tenancy import Scope
 from tests.support.connected import federate_over
-from tests.support.sample_store import STALE, Series, as_dict, evaluate_one, every, federate, series
+from tests.support.sample_store import STALE, MemoryConnector, Series, as_dict, evaluate_one, every, federate, series
 
 RANGE = TimeRange(60_000, 900_000, 60_000)
 INSTANT = TimeRange(600_125, 600_125)
@@ -45,19 +45,25 @@ def replicas() -> list[Series]:
     return sorted(found, key=lambda one: one[0])
 
 
+PROMETHEUS = Dialect("Prometheus", (2, 42), exact=True, on_grids=True)
+VICTORIA_METRICS = Dialect("VictoriaMetrics", nan_is_stale=True)
+
+
 @dataclass
 class MemoryEngine:
-    """Prometheus' engine over samples in memory: raw samples without stale markers, everything else evaluated."""
+    """An engine over samples in memory; with values on steps its raw samples come without stale markers."""
 
     held: Sequence[Series]
     replica_labels: tuple[str, ...] = ("replica",)
-    engine: Dialect = field(default_factory=lambda: Dialect("Prometheus", (2, 42), exact=True, on_grids=True))
+    engine: Dialect = PROMETHEUS
     asked: list[Leaf] = field(default_factory=list)
     kind: ClassVar[str] = "memory"
     pushes_down: ClassVar[frozenset[str]] = frozenset({"promql"})
 
     def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
         self.asked.append(leaf)
+        if not self.engine.on_grids:
+            return MemoryConnector(self.held).fetch(leaf, scope, deadline)
         return Fetched(evaluate_one(leaf.text, self.held, leaf.time_range))
 
     def fetch_all(self, leaves: Sequence[Leaf], scope: Scope, deadline: Deadline) -> list[Fetched]:
@@ -80,6 +86,7 @@ class MemoryEngine:
         return None
 
 
+@pytest.mark.parametrize("engine", [PROMETHEUS, VICTORIA_METRICS], ids=lambda dialect: dialect.engine)
 @pytest.mark.parametrize("asked", [RANGE, INSTANT], ids=["range", "instant"])
 @pytest.mark.parametrize(
     "text",
@@ -103,8 +110,8 @@ class MemoryEngine:
         'absent(x{replica=~".+"})',
     ],
 )
-def test_the_answer_is_that_of_series_without_replicas(text: str, asked: TimeRange) -> None:
-    found, _ = federate_over(text, {"prod": MemoryEngine(replicas())}, asked)
+def test_the_answer_is_that_of_series_without_replicas(text: str, asked: TimeRange, engine: Dialect) -> None:
+    found, _ = federate_over(text, {"prod": MemoryEngine(replicas(), engine=engine)}, asked)
     wanted, _ = federate(text, {"prod": TRUTH}, asked)
     assert as_dict(found) == as_dict(wanted)
 
