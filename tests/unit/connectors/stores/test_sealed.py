@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import zstandard
 from hypothesis import given
@@ -5,11 +6,36 @@ from hypothesis import strategies as st
 
 from federation_core.connectors.stores.sealed import seal, unseal
 from federation_core.errors import Malformed, TooLarge
+from federation_core.labels import Labels
+from federation_core.outcome import Partial, Stats
+from federation_core.signals.metrics.frame import Frame, Grid
+from federation_core.signals.metrics.wire import encode
+from federation_core.wire import encode_partial
+
+RESTED = "0228b52ffd2438cd0000803031323334353637383961626364656602000af66e3d36403fa310ef"
 
 
 @given(st.binary(max_size=4096))
 def test_unseal_returns_what_was_sealed(data: bytes) -> None:
     assert unseal(seal(data)) == data
+
+
+@given(st.binary(max_size=4096))
+def test_what_was_sealed_without_the_words_is_still_read(data: bytes) -> None:
+    assert unseal(b"\x01" + zstandard.ZstdCompressor(level=3, write_checksum=True).compress(data)) == data
+
+
+def test_the_words_of_the_scheme_never_change() -> None:
+    # Sealed by the release in which the scheme began; what rests in Redis must be read after an upgrade.
+    rested = bytes.fromhex(RESTED)
+    assert unseal(rested) == b"\xa8query_id\xd9 0123456789abcdef\xaacluster_id\xa4prod\xa8payloads\x81\xa1a\xc4"
+
+
+def test_the_part_of_a_small_answer_is_hardly_more_than_its_own_values() -> None:
+    grid = Grid(1_790_000_000_000, 0, 1)
+    frame = Frame((Labels(),), grid, np.array([[17.25]]), np.ones((1, 1), dtype=np.bool_))
+    partial = Partial("0f1e2d3c4b5a69788796a5b4c3d2e1f0", "prod", payloads={"a": frame}, stats=Stats(1, 1))
+    assert len(seal(encode_partial(partial, encode))) < 120
 
 
 def test_sealing_compresses() -> None:
