@@ -7,6 +7,7 @@ one that evaluates PromQL itself, as a real backend may; its part is about 20 KB
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,11 +15,12 @@ import numpy as np
 from federation_core import connectors
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Fetched, Inventory
-from federation_core.labels import Labels
+from federation_core.labels import Labels, Selector
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
+from federation_core.signals.metrics.dialect import Dialect
 from federation_core.signals.metrics.frame import Frame, Grid
-from federation_core.signals.metrics.run import PROMQL
+from federation_core.signals.metrics.rungs import PROMQL
 from federation_core.tenancy import Scope
 from workers.__main__ import main
 
@@ -43,6 +45,15 @@ class PreparedConnector:
         if grid.steps != STEPS:
             return Fetched(Frame.empty(grid))
         return Fetched(Frame(self.labels, grid, self.values, self.present), watermark_ms=grid.end_ms)
+
+    def fetch_all(self, leaves: Sequence[Leaf], scope: Scope, deadline: Deadline) -> list[Fetched]:
+        return [self.fetch(leaf, scope, deadline) for leaf in leaves]
+
+    def dialect(self, deadline: Deadline) -> Dialect:
+        return Dialect("Prometheus", (3, 0), exact=True, on_grids=True)
+
+    def is_cluster_free(self, asked: Sequence[Selector], start_ms: int, end_ms: int, deadline: Deadline) -> bool:
+        return True
 
     def inventory(self, deadline: Deadline) -> Inventory:
         return Inventory()

@@ -96,11 +96,24 @@ def ask_odd(address: str, query: str, pushdown: str = "exact") -> Asked:
 class TestTheLabelCluster:
     def test_a_backend_without_it_is_given_the_leaf(self, odd: str) -> None:
         asked = ask_odd(odd, "sum by (a) (plain)")
-        assert (asked.rows, asked.sent) == ([{"a": "1"}, {"a": "2"}], ["sum by (a) (plain)"])
+        assert (asked.rows, asked.sent) == ([{"a": "1"}, {"a": "2"}], ["sum by (cluster, a) (plain)"])
 
     def test_its_own_name_is_the_same_label(self, odd: str) -> None:
         asked = ask_odd(odd, "max_over_time(same[1m])")
         assert (asked.rows, asked.sent) == ([{"a": "1", "cluster": "prod"}], ["max_over_time(same[1m])"])
+
+    @pytest.mark.parametrize(
+        ("query", "sent", "rows"),
+        [
+            ("same * max by (cluster, a) (same)", "same * max by (cluster, a) (same)", 1),
+            ("same unless max by (cluster, a) (same)", "same unless max by (cluster, a) (same)", 0),
+            ("same and on (cluster) (same)", "same and on (cluster) same", 1),
+            ("same or max without (b) (same)", "same or max without (b) (same)", 1),
+        ],
+    )
+    def test_what_keeps_the_label_still_matches_what_has_it(self, odd: str, query: str, sent: str, rows: int) -> None:
+        asked = ask_odd(odd, query)
+        assert (len(asked.rows), asked.sent) == (rows, [sent])
 
     def test_another_value_is_moved_aside_before_anything_is_evaluated(self, odd: str) -> None:
         asked = ask_odd(odd, "sum by (cluster, exported_cluster) (other)")
@@ -133,7 +146,8 @@ class TestTheLabelCluster:
 class TestOneRequest:
     def test_parts_on_one_grid_go_together(self, odd: str) -> None:
         assert ask_odd(odd, "sum(plain) / count(plain)").sent == [
-            'label_replace(sum(plain), "__part", "a", "", "") or label_replace(count(plain), "__part", "b", "", "")'
+            'label_replace(sum by (cluster) (plain), "__part", "a", "", "")'
+            ' or label_replace(count by (cluster) (plain), "__part", "b", "", "")'
         ]
 
     def test_beside_the_engine_all_selectors_on_one_grid_go_together(self, odd: str) -> None:

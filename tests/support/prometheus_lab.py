@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,14 +41,19 @@ def with_label(stores: Stores, name: str, value: str) -> dict[str, list[Series]]
 
 
 @contextmanager
-def lab(binary: str, folder: Path, stores: Stores) -> Iterator[Lab]:
-    """Start a server for each cluster, and one that holds all their series with the label `cluster`."""
+def lab(binary: str, folder: Path, stores: Stores, labelled: Collection[str] = ()) -> Iterator[Lab]:
+    """Start a server for each cluster, and one that holds all their series with the label `cluster`.
+
+    The series of `labelled` clusters have that label, with the cluster's name, in the cluster's own server too.
+    """
     with ExitStack() as running:
 
         def serve(name: str, held: Stores) -> str:
             (folder / name).mkdir()
             return running.enter_context(prometheus_holding(binary, held, folder / name))
 
-        addresses = {cluster: serve(cluster, {"": kept}) for cluster, kept in stores.items()}
+        addresses = {
+            cluster: serve(cluster, {cluster if cluster in labelled else "": kept}) for cluster, kept in stores.items()
+        }
         oracle = running.enter_context(closing(PrometheusClient(serve("oracle", stores))))
         yield Lab(addresses, oracle)

@@ -8,7 +8,7 @@ Source: Prometheus documentation, "HTTP API".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from federation_core.connectors.backends.prometheus_labels import OwnLabels
 from federation_core.connectors.backends.prometheus_payload import is_matrix, read_frame, read_samples
 from federation_core.connectors.backends.prometheus_series import PrometheusSeries
 from federation_core.connectors.http import open_client
-from federation_core.errors import ClusterError, FederationError, InvalidConfig, Malformed, QueryExecutionError
+from federation_core.errors import ClusterError, InvalidConfig, Malformed, QueryExecutionError
 from federation_core.labels import NAME, Selector
 from federation_core.plan import Leaf
 from federation_core.query import Deadline, TimeRange
@@ -81,18 +81,16 @@ class Prometheus:
         if len(leaves) == 1:
             return [self.fetch(leaves[0], scope, deadline)]
 
-        def attempt(leaf: Leaf) -> Fetched | FederationError:
-            try:
-                return self.fetch(leaf, scope, deadline)
-            except FederationError as exc:
-                return exc
-
-        with ThreadPoolExecutor(min(len(leaves), _AT_ONCE), thread_name_prefix="leaves") as threads:
-            found = list(threads.map(attempt, leaves))
-        errors = [one for one in found if isinstance(one, FederationError)]
-        if errors:
-            raise next((error for error in errors if isinstance(error, QueryExecutionError)), errors[0])
-        return [one for one in found if isinstance(one, Fetched)]
+        threads = ThreadPoolExecutor(min(len(leaves), _AT_ONCE), thread_name_prefix="leaves")
+        try:
+            asked = [threads.submit(self.fetch, leaf, scope, deadline) for leaf in leaves]
+            for answered in as_completed(asked):
+                if isinstance(error := answered.exception(), QueryExecutionError):
+                    raise error
+            return [answered.result() for answered in asked]
+        finally:
+            # Of an error of the query nobody waits to see what the other leaves come to: the deadline ends them.
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def dialect(self, deadline: Deadline) -> Dialect:
         """Return what the backend's engine is, as far as the configuration lets it be used.
@@ -120,7 +118,7 @@ class Prometheus:
 
     def ping(self, deadline: Deadline) -> None:
         """Return if the backend evaluates something; raise the ClusterError that explains why not otherwise."""
-        reply = self._api.query("vector(1)", TimeRange(0, 0), deadline, SampleCap(self._cluster, "max_values", 1))
+        reply = self._api.query("vector(1)", TimeRange(0, 0), deadline, SampleCap(self._cluster, "max_values", 100))
         read_frame(reply, Grid(0, 0, 1))
 
     def _names(self, path: str, deadline: Deadline) -> tuple[str, ...]:

@@ -102,8 +102,14 @@ class PrometheusApi:
         envelope = _envelope(answer.body)
         if answer.status != 200 or envelope.get("status") != "success":
             raise self._refusal(answer, envelope)
-        said = [*(envelope.get("warnings") or ()), *(envelope.get("infos") or ())]
+        said = [text for name in ("warnings", "infos") for text in self._list(envelope, name)]
         return Reply(envelope.get("data"), tuple(self._named(str(text)) for text in said), answer.headers)
+
+    def _list(self, envelope: Mapping[str, Any], name: str) -> list[Any]:
+        found = envelope.get(name) or []
+        if not isinstance(found, list):
+            raise Malformed(f"{name} of the answer are no list", cluster=self.http.cluster)
+        return found
 
     def _named(self, text: str) -> str:
         # The engine's annotations are about the query; anything else is about this cluster's answer.
@@ -159,7 +165,7 @@ class SampleCap:
     """Counts the samples of an answer while it comes, and ends it above the limit.
 
     A sample is `[time,"value"]`. Within a string a quote before a bracket is escaped, so that what is counted is
-    samples; the few other lists of strings in an envelope do not matter.
+    samples, and the few other lists of strings in an envelope.
     """
 
     def __init__(self, cluster: str, limit: str, allowed: int) -> None:

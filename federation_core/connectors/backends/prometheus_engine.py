@@ -51,7 +51,7 @@ class EngineFinder:
             found, holds_s = dialect_of(reply.data, reply.headers), _KNOWN_S
         except (Malformed, Rejected):
             # Releases from before this path was there, and proxies that do not let it through.
-            found, holds_s = Dialect("unknown", on_grids=True), _ASK_AGAIN_S
+            found, holds_s = UNKNOWN, _ASK_AGAIN_S
         self._found, self._until_s = found, self.clock_s() + holds_s
         return found
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from federation_core.labels import Selector
 from federation_core.signals.metrics.expr import (
     Aggregate,
     Binary,
@@ -73,6 +74,18 @@ class Dialect:
         flags = "".join(letter for letter, name in _FLAGS.items() if getattr(self, name))
         return f"{self.engine}/{self.version[0]}.{self.version[1]}/{flags}"
 
+    def answerable(self, selector: Selector) -> Selector | None:
+        """Return a selector without conditions that this engine cannot read; None where no series of it meets them.
+
+        Before its third release no series of Prometheus has a label whose name is no word: it is as good as empty.
+        """
+        if self.engine != "Prometheus" or self.version >= _THIRD:
+            return selector
+        strange = [matcher for matcher in selector.matchers if not _is_plain(matcher.label)]
+        if not all(matcher.matches("") for matcher in strange):
+            return None
+        return Selector(tuple(matcher for matcher in selector.matchers if matcher not in strange))
+
     def spelled(self, expr: Expr) -> Expr | None:
         """Return a resolved expression as this engine spells it; None where it may not know a part of it."""
         if self.version < _OLDEST:
@@ -103,8 +116,9 @@ class Dialect:
         return True
 
 
-#: An engine of which nothing is known but that it speaks the API.
-UNKNOWN = Dialect("unknown")
+#: An engine of which nothing is known but that it speaks the API. It is asked for the values of selectors, as whoever
+#: has stale markers observes them there and leaves them out of raw samples.
+UNKNOWN = Dialect("unknown", on_grids=True)
 #: What a word says with one letter.
 _FLAGS = {"e": "exact", "g": "on_grids", "n": "nan_is_stale", "a": "approximate"}
 _WORDED = re.compile(r"([A-Za-z]{1,30})/(\d{1,4})\.(\d{1,4})/([a-z]*)")

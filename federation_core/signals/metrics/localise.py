@@ -41,6 +41,25 @@ def as_cluster_sees(expr: Expr) -> Expr:
     return seen
 
 
+def as_labelled_backend_sees(leaf: Expr) -> Expr:
+    """Put the label back, for a backend of which every series has it, or none: what a leaf computes always keeps it.
+
+    Where every series has it, an aggregation without it would be matched with what still has it, in vain.
+
+    >>> from federation_core.signals.metrics.parse import parse
+    >>> from federation_core.signals.metrics.printer import to_text
+    >>> to_text(as_labelled_backend_sees(parse("x * on (a) max by (a) (y) > sum without (b) (z)")))
+    'x * on (cluster, a) max by (cluster, a) (y) > sum without (b) (z)'
+    """
+    seen = map_children(leaf, as_labelled_backend_sees)
+    match seen:
+        case Aggregate(grouping=grouping) if not grouping.without:
+            return replace(seen, grouping=replace(grouping, labels=(CLUSTER, *grouping.labels)))
+        case Binary(matching=matching) if matching.on:
+            return replace(seen, matching=replace(matching, labels=(CLUSTER, *matching.labels)))
+    return seen
+
+
 def _without_cluster(labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(label for label in labels if label != CLUSTER)
 

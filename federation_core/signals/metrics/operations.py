@@ -21,7 +21,8 @@ _ARITHMETIC: Mapping[str, Callable[[Floats, Floats], Floats]] = {
     "*": np.multiply,
     "/": np.divide,
     "%": np.fmod,
-    "^": np.power,
+    # `np.power` takes the root where the exponent is one half, which is NaN of -Inf.
+    "^": np.float_power,
     "atan2": np.arctan2,
 }
 _COMPARISON: Mapping[str, Callable[[Floats, Floats], Bools]] = {

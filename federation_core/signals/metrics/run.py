@@ -1,8 +1,8 @@
 """One cluster's share: fetch the raw samples its leaves need, evaluate the leaves beside the data.
 
 Rule: each selector is fetched once for all leaves, over the one window that covers every step of the grid, so all
-leaves see one snapshot. A backend with its own PromQL engine (`pushes_down`) is given the leaves instead, if the engine
-may be trusted with them (`rungs`). A limit is an error that names it, never a cut.
+leaves see one snapshot. What is asked of a backend with its own PromQL engine is another matter (`rungs`). A limit
+is an error that names it, never a cut.
 """
 
 from __future__ import annotations
@@ -25,17 +25,12 @@ from federation_core.signals.metrics.printer import to_text
 from federation_core.signals.metrics.windows import LOOKBACK_MS, Windows, latest, latest_times, windows_of
 from federation_core.tenancy import Limits
 
-#: What a connector names in `pushes_down` if its backend evaluates PromQL itself.
-PROMQL = "promql"
-
 
 def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fetched]:
     """Answer every leaf of a shard: leaf id → payload and what must be said with it.
 
     Raises FederationError: ClusterError from the connector, TimedOut, QueryTooLarge, QueryExecutionError.
     """
-    if PROMQL in connector.pushes_down:
-        return {leaf.id: _pushed(connector, leaf, shard, deadline) for leaf in shard.leaves}
     trees = {leaf.id: tree_of(leaf) for leaf in shard.leaves}
     store = SampleStore(shard.cluster_name, shard.scope.limits, lambda: deadline.check_clock(shard.cluster_name))
     needed = {span for leaf in shard.leaves for span in spans_of(trees[leaf.id], Grid.of(leaf.time_range))}
@@ -52,11 +47,6 @@ def tree_of(leaf: Leaf) -> Expr:
     """Return the resolved expression of a leaf."""
     # The planner has written moments out; a leaf that was written by hand may still name the ends of its range.
     return resolve(parse(leaf.text), leaf.time_range)
-
-
-def _pushed(connector: Connector, leaf: Leaf, shard: Shard, deadline: Deadline) -> Fetched:
-    deadline.check_clock(shard.cluster_name)
-    return connector.fetch(leaf, shard.scope, deadline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +122,17 @@ def arrived(span: Span, fetched: Fetched, cluster: str) -> Fetched:
     return Fetched(columns.sorted_by_labels(), fetched.warnings, fetched.truncated, fetched.watermark_ms)
 
 
+def require_at_most(cluster: str, name: str, asked: int, allowed: int) -> None:
+    """Raise QueryTooLarge if a query needs more of something in a cluster than the scope's `max_<name>`."""
+    if asked > allowed:
+        raise QueryTooLarge(
+            f"the query needs {asked} {name} in cluster {cluster}, above {allowed}",
+            limit=f"max_{name}",
+            asked=asked,
+            allowed=allowed,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class SampleStore:
     """The raw samples of one shard, as the engine's source; `check` raises once the deadline has passed."""
@@ -188,13 +189,7 @@ class SampleStore:
         self._require("samples", sum(p.sample_count for p in payloads), self.limits.max_samples)
 
     def _require(self, name: str, asked: int, allowed: int) -> None:
-        if asked > allowed:
-            raise QueryTooLarge(
-                f"the query needs {asked} {name} in cluster {self.cluster}, above {allowed}",
-                limit=f"max_{name}",
-                asked=asked,
-                allowed=allowed,
-            )
+        require_at_most(self.cluster, name, asked, allowed)
 
     def vector(self, node: VectorSelector, grid: Grid) -> Frame:
         """Return the instant vector of a selector on the grid.

@@ -21,13 +21,26 @@ from federation_core.signals.metrics.cluster_label import as_backend_has, is_mad
 from federation_core.signals.metrics.dialect import Dialect, labels_of
 from federation_core.signals.metrics.expr import Expr, MatrixSelector
 from federation_core.signals.metrics.frame import Frame, Grid, SampleColumns
+from federation_core.signals.metrics.localise import as_labelled_backend_sees
 from federation_core.signals.metrics.printer import to_text
 from federation_core.signals.metrics.replicas import NO_REPLICAS, Replicas, UnitedStore
-from federation_core.signals.metrics.run import SampleStore, Span, arrived, joined, leaf_of, spans_of, tree_of
+from federation_core.signals.metrics.run import (
+    SampleStore,
+    Span,
+    arrived,
+    joined,
+    leaf_of,
+    require_at_most,
+    spans_of,
+    tree_of,
+)
 from federation_core.signals.metrics.run import run as run_beside
 from federation_core.signals.metrics.selected import SelectedStore, Selection, needs_of, put_together, time_ranges
-from federation_core.signals.metrics.tagged import tag, untag
+from federation_core.signals.metrics.tagged import tag, tag_for, untag
 from federation_core.tenancy import Scope
+
+#: What a connector names in `pushes_down` if its backend evaluates PromQL itself.
+PROMQL = "promql"
 
 #: A question about the series of some selectors in a span of time.
 _Look: TypeAlias = Callable[[Sequence[Selector], int, int, Deadline], bool]
@@ -83,6 +96,9 @@ def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fet
     Raises FederationError: ClusterError from the connector, QueryTooLarge, QueryExecutionError, MergeConflict.
     """
     if not isinstance(connector, Engine):
+        if PROMQL in connector.pushes_down:
+            # Beside it samples would be asked for of which it does not tell where their series ended.
+            raise TypeError(f"a {connector.kind} connector pushes down and is no Engine")
         return run_beside(connector, shard, deadline)
     deadline.check_clock(shard.cluster_name)
     dialect = connector.dialect(deadline)
@@ -103,7 +119,7 @@ def given_to(dialect: Dialect, tree: Expr) -> Expr | None:
     trusted = dialect.exact or dialect.approximate
     if not trusted or isinstance(tree, MatrixSelector) or _names_cluster(tree):
         return None
-    return dialect.spelled(tree)
+    return dialect.spelled(as_labelled_backend_sees(tree))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,21 +173,23 @@ class _Share:
         grids |= {name: selection.grid for name, selection in selections.items()}
         exprs = dict(pushed)
         for name, selection in selections.items():
-            asked = self.replicas.asked(selection.selector)
+            asked = self._asked(selection.selector)
             selector = None if asked is None else as_backend_has(asked, self.cluster)
             if selector is not None:
                 exprs[name] = selection.as_expr(selector)
         samples = {span: leaf for span in spans if (leaf := self._samples_of(span)) is not None}
-        requests = _requests(exprs, grids)
-        leaves = [*(_leaf(parts, when) for when, parts in requests), *samples.values()]
+        requests, name = _requests(exprs, grids), tag_for(exprs.values())
+        leaves = [*(_leaf(parts, when, name) for when, parts in requests), *samples.values()]
         replies = self.engine.fetch_all(leaves, self.shard.scope, self.deadline) if leaves else []
         self.deadline.check_clock(self.cluster)
 
         frames: dict[str, list[Frame]] = {name: [] for name in grids}
         for (_, parts), reply in zip(requests, replies, strict=False):
-            for name, frame in untag(_frame(reply, self.cluster), parts, self.cluster).items():
-                frames[name].append(frame)
-        whole = {name: self.replicas.seen(put_together(parts, grids[name])) for name, parts in frames.items()}
+            for part, frame in untag(_frame(reply, self.cluster), parts, name, self.cluster).items():
+                frames[part].append(frame)
+        whole = {part: self.replicas.seen(put_together(found, grids[part])) for part, found in frames.items()}
+        limits = self.shard.scope.limits
+        require_at_most(self.cluster, "series", sum(f.series_count for f in whole.values()), limits.max_series)
         store = self._store({s: self._above(whole[name], s.selector) for name, s in selections.items()})
         raw = dict(zip(samples, replies[len(requests) :], strict=True))
         for span in spans:
@@ -187,8 +205,13 @@ class _Share:
         return answers | {leaf_id: Fetched(self._above(whole[leaf_id], Selector()), said) for leaf_id in pushed}
 
     def _samples_of(self, span: Span) -> Leaf | None:
-        asked = self.replicas.asked(span.selector)
+        asked = self._asked(span.selector)
         return None if asked is None else leaf_of(replace(span, selector=asked), self.cluster)
+
+    def _asked(self, selector: Selector) -> Selector | None:
+        """Return what the backend is asked for the series of a selector; None where it has none of them."""
+        asked = self.dialect.answerable(selector)
+        return None if asked is None else self.replicas.asked(asked)
 
     def _united(self, samples: Fetched | None) -> Fetched:
         if samples is None:
@@ -254,8 +277,8 @@ def _requests(exprs: Mapping[str, Expr], grids: Mapping[str, Grid]) -> list[tupl
     return sorted(found.items(), key=lambda item: (item[0].step_ms, item[0].start_ms))
 
 
-def _leaf(parts: Mapping[str, Expr], when: TimeRange) -> Leaf:
-    return Leaf(f"parts:{','.join(parts)}", to_text(tag(parts)), when)
+def _leaf(parts: Mapping[str, Expr], when: TimeRange, name: str) -> Leaf:
+    return Leaf(f"parts:{','.join(parts)}", to_text(tag(parts, name)), when)
 
 
 def _frame(reply: Fetched, cluster: str) -> Frame:

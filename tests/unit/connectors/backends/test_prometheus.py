@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -241,6 +242,34 @@ class TestRefusals:
         with answering(reply) as server, pytest.raises(QueryExecutionError):
             connector(server).fetch_all(leaves, SCOPE, FAR_DEADLINE)
 
+    def test_the_engines_own_error_waits_for_no_other_leaf(self) -> None:
+        waited = threading.Event()
+
+        def hang_and_tell(handler: BaseHTTPRequestHandler) -> None:
+            hang(handler)
+            waited.set()
+
+        def reply(request: Request) -> Reply:
+            many = request.path.endswith("query_range")
+            return failure(422, "execution", "many-to-many") if many else Reply(act=hang_and_tell)
+
+        leaves = [Leaf("a", "x", AT), Leaf("b", "y", RANGE)]
+        with answering(reply) as server:
+            with pytest.raises(QueryExecutionError):
+                connector(server).fetch_all(leaves, SCOPE, FAR_DEADLINE)
+            assert not waited.is_set()
+
+    @pytest.mark.parametrize("said", [b"5", b'"x"', b'{"a":1}'])
+    def test_warnings_that_are_no_list_are_malformed(self, said: bytes) -> None:
+        reply = Reply(b'{"status":"success","warnings":' + said + b',"data":{"resultType":"vector","result":[]}}')
+        with answering(lambda _: reply) as server, pytest.raises(Malformed, match="warnings"):
+            connector(server).fetch(Leaf("a", "x", AT), SCOPE, FAR_DEADLINE)
+
+    def test_a_backend_that_warns_can_answer(self) -> None:
+        warned = success(vector(({}, "1"), at_s=0), warnings=["a", "b"])
+        with answering(lambda _: warned) as server:
+            connector(server).ping(FAR_DEADLINE)
+
     def test_a_backend_that_hangs_is_given_up_at_the_deadline(self) -> None:
         deadline = Deadline(time.time_ns() // 1_000_000 + 300, lambda: time.time_ns() // 1_000_000)
         shard = Shard("q", "prod", "metrics", (Leaf("a", "x", AT), Leaf("b", "x", RANGE)), SCOPE, deadline.at_ms)
@@ -257,10 +286,11 @@ class TestEngine:
             ({"version": "0.36.1", "goVersion": "go1.22"}, "Thanos", True, True),
             ({"application": "Grafana Mimir", "version": "2.14.0", "goVersion": "go1.22"}, "Mimir", True, True),
             # What only speaks the API names a release of Prometheus, or none.
-            ({"version": "2.24.0"}, "unknown", False, False),
-            ({}, "unknown", False, False),
-            ({"application": "Another", "version": "2.0.0", "goVersion": "go1.22"}, "unknown", False, False),
-            ("text", "unknown", False, False),
+            ({"version": "2.24.0"}, "unknown", False, True),
+            ({}, "unknown", False, True),
+            ({"version": "", "goVersion": "go1.22"}, "unknown", False, True),
+            ({"application": "Another", "version": "2.0.0", "goVersion": "go1.22"}, "unknown", False, True),
+            ("text", "unknown", False, True),
         ],
     )
     def test_it_is_what_the_build_says(self, build: Any, engine: str, exact: bool, on_grids: bool) -> None:
@@ -293,13 +323,20 @@ class TestRungs:
     def test_an_engine_of_prometheus_is_given_the_leaf(self) -> None:
         with answering(backend_of(query=lambda _: success(vector(({}, "7"))))) as server:
             frame = run(server, "sum(rate(x[5m]))")["a"]
-        assert server.queries() == ["sum(rate(x[5m]))"]
+        assert server.queries() == ["sum by (cluster) (rate(x[5m]))"]
         assert frame.values.tolist() == [[7.0]]
 
-    @pytest.mark.parametrize("build", [{"version": "2.24.0"}, {}])
-    def test_another_engine_is_asked_for_raw_samples(self, build: Any) -> None:
-        points = [(60, "3")]
-        with answering(backend_of(build, lambda _: success(matrix(({NAME: "x", "a": "1"}, points))))) as server:
+    @pytest.mark.parametrize("build", [{"version": "2.24.0"}, {}, {"version": "main-abc", "goVersion": "go1.22"}])
+    def test_an_engine_that_is_not_known_is_asked_where_series_are(self, build: Any) -> None:
+        # Its raw samples would not tell where a series has ended.
+        with answering(backend_of(build, lambda _: success(vector(({NAME: "x", "a": "1"}, "3"))))) as server:
+            frame = run(server, "sum(x)")["a"]
+        assert server.queries() == ["x"]
+        assert frame.values.tolist() == [[3.0]]
+
+    def test_victoria_metrics_is_asked_for_raw_samples(self) -> None:
+        build = Reply({"status": "success", "data": {}}, headers={"X-Server-Hostname": "vm-0"})
+        with answering(backend_of(build, lambda _: success(matrix(({NAME: "x", "a": "1"}, [(60, "3")]))))) as server:
             frame = run(server, "sum(x)")["a"]
         assert server.queries() == ["x[5m]"]
         assert frame.values.tolist() == [[3.0]]
@@ -318,8 +355,16 @@ class TestRungs:
             leaf = Leaf("a", "sum(rate(x[5m]))", AT)
             shard = Shard("q", "prod", "metrics", (leaf,), SCOPE, FAR_DEADLINE.at_ms)
             fetched = KIND.run(connector(server, "approximate"), shard, FAR_DEADLINE)["a"]
-        assert server.queries() == ["sum(rate(x[5m]))"]
+        assert server.queries() == ["sum by (cluster) (rate(x[5m]))"]
         assert fetched.warnings == ("cluster prod: unknown has evaluated by its own rules: approximate",)
+
+    @pytest.mark.parametrize("pushdown", ["exact", "off"])
+    def test_more_series_than_the_scope_allows_are_refused(self, pushdown: str) -> None:
+        rows = vector(*(({NAME: "x", "a": str(number)}, "1") for number in range(11)))
+        shard = Shard("q", "prod", "metrics", (Leaf("a", "x", AT),), scope_of(["prod"], Limits(max_series=10)), 10**15)
+        with answering(backend_of(query=lambda _: success(rows))) as server, pytest.raises(QueryTooLarge) as caught:
+            KIND.run(connector(server, pushdown), shard, FAR_DEADLINE)
+        assert (caught.value.limit, caught.value.asked, caught.value.allowed) == ("max_series", 11, 10)
 
     def test_functions_are_spelled_as_the_backend_does(self) -> None:
         with answering(backend_of()) as server:

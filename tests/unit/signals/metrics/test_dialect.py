@@ -8,7 +8,7 @@ from federation_core.query import TimeRange
 from federation_core.signals.metrics.dialect import UNKNOWN, Dialect
 from federation_core.signals.metrics.moments import resolve
 from federation_core.signals.metrics.parse import parse
-from federation_core.signals.metrics.printer import to_text
+from federation_core.signals.metrics.printer import selector_text, to_text
 
 OLD, SECOND, THIRD = (Dialect("Prometheus", version, exact=True) for version in ((2, 32), (2, 42), (3, 5)))
 
@@ -53,6 +53,21 @@ def test_the_smoothing_of_the_second_release_has_another_name() -> None:
 def test_what_a_release_lacks_or_may_have_switched_off_is_not_given_to_it(text: str, second: bool, third: bool) -> None:
     assert (spelled(SECOND, text) is not None, spelled(THIRD, text) is not None) == (second, third)
     assert (spelled(SECOND, f"1 + sum(-({text}))") is not None) == second
+
+
+@pytest.mark.parametrize(
+    ("text", "second"),
+    [
+        ('x{"odd name"="1"}', None), ('x{"odd name"!=""}', None), ('x{"odd name"=~"a|",b="1"}', 'x{b="1"}'),
+        ('x{"odd name"!="1"}', "x"), ('{"odd name"="",b="1"}', '{b="1"}'), ('{__name__="odd name"}',) * 2,
+    ],
+)  # fmt: skip
+def test_no_series_of_the_second_release_has_a_label_that_is_no_word(text: str, second: str | None) -> None:
+    selector = parse(text).selector  # type: ignore[union-attr]
+    answerable = SECOND.answerable(selector)
+    assert (None if answerable is None else selector_text(answerable)) == second
+    # Of others nothing of the kind is known.
+    assert THIRD.answerable(selector) == Dialect("Mimir", (2, 33)).answerable(selector) == selector
 
 
 @pytest.mark.parametrize("text", ["x", "sum(x)"])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import pytest
 
-from federation_core.connectors import Fetched, Inventory
+from federation_core.connectors import Fetched
 from federation_core.errors import Malformed, MergeConflict, QueryExecutionError, QueryTooLarge, TimedOut
 from federation_core.labels import Labels
 from federation_core.plan import Leaf, Shard
@@ -18,6 +17,7 @@ from federation_core.signals.metrics.cluster_label import attach, set_aside
 from federation_core.signals.metrics.frame import Frame, Grid, SampleColumns
 from federation_core.signals.metrics.prometheus_json import to_json
 from federation_core.signals.metrics.run import run
+from federation_core.signals.metrics.rungs import PROMQL
 from federation_core.tenancy import Limits, Scope
 from tests.support.sample_store import (
     FAR_DEADLINE,
@@ -65,29 +65,12 @@ class TestFetching:
         texts = asked(STORE, "x - x offset 1w", time_range=INSTANT)
         assert texts == [("x[5m]", 600_000 - 604_800_000), ("x[5m]", 600_000)]
 
-    def test_a_backend_with_an_engine_is_given_the_leaf(self) -> None:
-        frame = Frame.empty(Grid.of(RANGE))
-
-        @dataclass
-        class Engine:
-            kind: str = "engine"
-            pushes_down: frozenset[str] = frozenset({"promql"})
-            got: list[Leaf] = field(default_factory=list)
-
-            def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
-                self.got.append(leaf)
-                return Fetched(frame)
-
-            def inventory(self, deadline: Deadline) -> Inventory:
-                return Inventory()
-
-            def ping(self, deadline: Deadline) -> None:
-                return None
-
-        engine = Engine()
-        answers = run(engine, shard("sum(x)"), FAR_DEADLINE)
-        assert answers["a"].payload is frame
-        assert [leaf.text for leaf in engine.got] == ["sum(x)"]
+    def test_a_connector_that_pushes_down_and_is_no_engine_is_not_asked_for_samples(self) -> None:
+        # It would leave out what tells where a series has ended.
+        connector = MemoryConnector(STORE, pushes_down=frozenset({PROMQL}))
+        with pytest.raises(TypeError, match="no Engine"):
+            KIND.run(connector, shard("sum(x)"), FAR_DEADLINE)
+        assert connector.asked == []
 
     def test_warnings_truncation_and_watermark_reach_the_leaves_that_rest_on_them(self) -> None:
         class Talking(MemoryConnector):
