@@ -45,6 +45,7 @@ _CHUNK_BYTES: Final = 256 * 1024
 #: Sockets take no longer timeout than some; a deadline further away than this is looked at again.
 _LONGEST_S: Final = 3_600.0
 _HEADERS: Final = {"Accept": "application/json", "User-Agent": "appsentry-federation"}
+_NO_MORE: Final[Mapping[str, str]] = {}
 
 Fields = tuple[tuple[str, str], ...]
 
@@ -131,10 +132,11 @@ class HttpClient:
         *,
         max_bytes: int = MAX_ANSWER_BYTES,
         watch: Callable[[bytes], None] = lambda chunk: None,
+        headers: Mapping[str, str] = _NO_MORE,
     ) -> Answer:
         """Send one request, which may be sent twice: it must change nothing. `watch` sees the answer as it comes.
 
-        POST sends the fields as a form, GET in the URL.
+        POST sends the fields as a form, GET in the URL. `headers` are the caller's own, beside those of every request.
 
         Raises Unreachable, TimedOut, TooLarge, Malformed (the connection ended within the answer), QueryCanceled, and
         what `watch` raises.
@@ -144,7 +146,8 @@ class HttpClient:
         body = text if method == "POST" else None
         with deadline.on_cancel(exchange.abort), _carried(exchange):
             try:
-                response = self._open(method, url, body, deadline)
+                sent = {**headers, **self._headers(body is not None)}
+                response = self._open(method, url, body, sent, deadline)
                 try:
                     return self._read(response, exchange, deadline, max_bytes, watch)
                 finally:
@@ -155,7 +158,9 @@ class HttpClient:
                 self._check(deadline)
                 raise self._fault(exc) from exc
 
-    def _open(self, method: str, url: str, body: str | None, deadline: Deadline) -> urllib3.BaseHTTPResponse:
+    def _open(
+        self, method: str, url: str, body: str | None, headers: Mapping[str, str], deadline: Deadline
+    ) -> urllib3.BaseHTTPResponse:
         for last in (False, True):
             self._check(deadline)
             left_s = min(self._left_s(deadline), _LONGEST_S)
@@ -164,7 +169,7 @@ class HttpClient:
                     method,
                     url,
                     body=body,
-                    headers=self._headers(body is not None),
+                    headers=headers,
                     # Neither retries nor redirects.
                     retries=False,
                     timeout=urllib3.Timeout(connect=min(left_s, CONNECT_S), read=left_s),

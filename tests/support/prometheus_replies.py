@@ -73,6 +73,8 @@ def answering(reply: Callable[[Request], Reply]) -> Iterator[RepliesServer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Headers and body are two writes: the second would wait for the client to acknowledge the first.
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             url = urlsplit(self.path)
@@ -122,6 +124,15 @@ def answering(reply: Callable[[Request], Reply]) -> Iterator[RepliesServer]:
 def hang(handler: BaseHTTPRequestHandler) -> None:
     """Say nothing until the server ends."""
     handler.server.released.wait(30)  # type: ignore[attr-defined]
+
+
+def drip_headers(handler: BaseHTTPRequestHandler) -> None:
+    """Begin an answer and go on with a byte of its headers now and then."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    for _ in range(300):
+        if handler.server.released.wait(0.05):  # type: ignore[attr-defined]
+            return
+        handler.wfile.write(b"x")
 
 
 def drip(handler: BaseHTTPRequestHandler) -> None:

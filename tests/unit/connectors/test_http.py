@@ -56,6 +56,13 @@ class TestRequests:
             ("POST", "/prefix/api", fields),
         ]
 
+    def test_a_callers_own_headers_are_sent_and_replace_none_of_ours(self) -> None:
+        own = {"X-Flags": "on", "X-Scope-OrgID": "another", "User-Agent": "another"}
+        with answering(lambda _: Reply()) as server:
+            client(server.url, Access(tenant="team-a")).ask("GET", "/", (), FAR, headers=own)
+        sent = server.asked[0].headers
+        assert [sent[name] for name in own] == ["on", "team-a", "appsentry-federation"]
+
     def test_one_connection_serves_one_request_after_the_other(self) -> None:
         with answering(lambda _: Reply(b"x" * 1_000_000)) as server:
             opened = client(server.url)

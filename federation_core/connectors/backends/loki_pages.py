@@ -1,0 +1,122 @@
+"""Reading the first lines of a window from Loki, page by page.
+
+Rule: Loki gives the first lines by time over all streams, and of those at the edge of a page whichever it likes. So a
+page that is full proves all but its last nanosecond, which is asked again with the next page. What shares one
+nanosecond and does not fit into the largest page cannot be told whole: reading stops there and says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from federation_core.connectors.backends.loki_api import Window
+from federation_core.connectors.backends.loki_entries import Page
+from federation_core.errors import InvalidRequest, Malformed
+from federation_core.query import Direction
+from federation_core.signals.logs.payload import NS_PER_MS, Entry
+from federation_core.times import format_time, parse_duration_ms
+
+_FEWER_LINES: Final = re.compile(r"max_entries_limit_per_query \(\d+ > (?P<lines>\d{1,9})\)", re.ASCII)
+_SHORTER: Final = re.compile(r"time range exceeds the limit \(query length: [^,]*, limit: (?P<limit>[0-9a-z.]+)\)")
+
+
+@dataclass(slots=True)
+class Bounds:
+    """What one request may ask: so many lines, so long a window. Loki's own settings until it says less."""
+
+    lines: int = 5_000
+    #: Nanoseconds; 0 is any.
+    span_ns: int = 0
+
+    def learn(self, refusal: str) -> bool:
+        """Take a smaller bound from the words of a refusal; tell whether there was one."""
+        fewer, shorter = _FEWER_LINES.search(refusal), _SHORTER.search(refusal)
+        if fewer and 0 < int(fewer["lines"]) < self.lines:
+            self.lines = int(fewer["lines"])
+            return True
+        if shorter is None:
+            return False
+        try:
+            span_ns = parse_duration_ms(shorter["limit"]) * NS_PER_MS
+        except InvalidRequest:
+            return False
+        if span_ns < NS_PER_MS or (self.span_ns and span_ns >= self.span_ns):
+            return False
+        self.span_ns = span_ns
+        return True
+
+    def first_part(self, window: Window, direction: Direction) -> tuple[Window, Window]:
+        """Return the part of a window that may be asked at once and comes first in the direction, and the rest."""
+        start, end = window.start_ns, window.end_ns
+        if not self.span_ns or end - start <= self.span_ns:
+            return window, Window(end, end)
+        if direction == "backward":
+            return Window(end - self.span_ns, end), Window(start, end - self.span_ns)
+        return Window(start, start + self.span_ns), Window(start + self.span_ns, end)
+
+
+@dataclass(slots=True)
+class Found:
+    """What was read so far: at least the first entries that were needed, unless it was stopped.
+
+    `stopped_ns` is the nanosecond at which reading stopped although there is more, and `truncated` says why. `apart`
+    tells whether the metadata of all entries stand apart from their labels.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    truncated: str = ""
+    stopped_ns: int | None = None
+    warnings: tuple[str, ...] = ()
+    apart: bool = True
+
+
+def read_first(
+    ask: Callable[[Window, int], Page],
+    window: Window,
+    need: int,
+    direction: Direction,
+    accepts: Callable[[Entry], bool],
+    bounds: Bounds,
+) -> Found:
+    """Read the first `need` entries that are accepted, and what shows whether there are more; fewer are all.
+
+    `ask` returns the page of so many lines.
+
+    Raises Malformed: pages that lead nowhere; and what `ask` raises.
+    """
+    found, backward, size = Found(), direction == "backward", need + 1
+    while window.start_ns < window.end_ns:
+        most = bounds.lines
+        size = max(1, min(size, most))
+        page = ask(window, size)
+        found.warnings = tuple(dict.fromkeys((*found.warnings, *page.warnings)))
+        found.apart = found.apart and (page.apart or not page.entries)
+        # Whatever a backend makes of the edges, what lies beyond them is not part of the answer.
+        within = [entry for entry in page.entries if window.start_ns <= entry.t_ns < window.end_ns]
+        if len(page.entries) < size:
+            found.entries += filter(accepts, within)
+            return found
+        edge_ns = (min if backward else max)((entry.t_ns for entry in within), default=0)
+        whole = [entry for entry in within if entry.t_ns != edge_ns]
+        if not within or (not whole and size >= most > len(within)):
+            raise Malformed("the backend answers with lines of another time than was asked")
+        accepted = [entry for entry in whole if accepts(entry)]
+        at_edge = [entry for entry in within if entry.t_ns == edge_ns and accepts(entry)]
+        found.entries += accepted
+        if len(found.entries) >= need and len(found.entries) + len(at_edge) > need:
+            found.entries += at_edge
+            return found
+        if not whole and size >= most:
+            found.entries += at_edge
+            when = format_time(edge_ns // NS_PER_MS)
+            found.truncated = f"{most} lines or more at one nanosecond ({when}), and Loki gives no more at once"
+            found.stopped_ns = edge_ns
+            return found
+        window = Window(window.start_ns, edge_ns + 1) if backward else Window(edge_ns, window.end_ns)
+        # The edge again, what is still needed, and one more to see whether there is more.
+        wanted = len(within) - len(whole) + max(0, need - len(found.entries)) + 1
+        size = most if not whole else wanted if len(accepted) == len(whole) else max(wanted, 2 * size)
+    return found
