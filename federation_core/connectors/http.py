@@ -9,19 +9,16 @@ that one that is rotated is the one that is sent.
 from __future__ import annotations
 
 import base64
-import socket
+import logging
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     HTTPError,
     NewConnectionError,
@@ -32,6 +29,7 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as ConnectionTimeout
 
 from federation_core.access import Access
+from federation_core.connectors.http_exchange import LONGEST_S, Exchange, PlainPool, TlsPool, carried
 from federation_core.errors import ClusterError, InvalidConfig, Malformed, TimedOut, TooLarge, Unreachable
 from federation_core.query import Deadline
 
@@ -42,12 +40,11 @@ MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
 #: Connections that are kept for the next request; more are opened when needed, closed after it, and logged.
 _KEPT: Final = 128
 _CHUNK_BYTES: Final = 256 * 1024
-#: Sockets take no longer timeout than some; a deadline further away than this is looked at again.
-_LONGEST_S: Final = 3_600.0
 _HEADERS: Final = {"Accept": "application/json", "User-Agent": "appsentry-federation"}
 _NO_MORE: Final[Mapping[str, str]] = {}
 
 Fields = tuple[tuple[str, str], ...]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,61 +54,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-@dataclass(slots=True)
-class _Exchange:
-    """The one request that a thread is in, as far as another thread must know it to end it."""
-
-    connection: HTTPConnection | None = None
-
-    def abort(self) -> None:
-        sock = self.connection.sock if self.connection is not None else None
-        if isinstance(sock, socket.socket):
-            with suppress(OSError):
-                # Past TLS, which must not be spoken from two threads: the socket itself wakes who reads from it.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-    def wait_at_most(self, seconds: float) -> None:
-        sock = self.connection.sock if self.connection is not None else None
-        if isinstance(sock, socket.socket):
-            sock.settimeout(min(max(seconds, 0.001), _LONGEST_S))
-
-
-class _Running(threading.local):
-    exchange: _Exchange | None = None
-
-
-_running = _Running()
-
-
-class _Plain(HTTPConnection):
-    """A connection that says whose request it carries."""
-
-    def request(self, *args: Any, **named: Any) -> None:
-        _carry(self)
-        super().request(*args, **named)
-
-
-class _Tls(HTTPSConnection):
-    """The same over TLS."""
-
-    def request(self, *args: Any, **named: Any) -> None:
-        _carry(self)
-        super().request(*args, **named)
-
-
-def _carry(connection: HTTPConnection) -> None:
-    if _running.exchange is not None:
-        _running.exchange.connection = connection
-
-
-class _PlainPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Plain
-
-
-class _TlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _Tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +83,10 @@ class HttpClient:
         Raises Unreachable, TimedOut, TooLarge, Malformed (the connection ended within the answer), QueryCanceled, and
         what `watch` raises.
         """
-        exchange, text = _Exchange(), urlencode(fields)
+        exchange, text = Exchange(), urlencode(fields)
         url = self.prefix + path + (f"?{text}" if method == "GET" and text else "")
         body = text if method == "POST" else None
-        with deadline.on_cancel(exchange.abort), _carried(exchange):
+        with deadline.on_cancel(exchange.abort), carried(exchange, self._left_s(deadline)):
             try:
                 sent = {**headers, **self._headers(body is not None)}
                 response = self._open(method, url, body, sent, deadline)
@@ -163,7 +105,7 @@ class HttpClient:
     ) -> urllib3.BaseHTTPResponse:
         for last in (False, True):
             self._check(deadline)
-            left_s = min(self._left_s(deadline), _LONGEST_S)
+            left_s = min(self._left_s(deadline), LONGEST_S)
             try:
                 return self.pool.urlopen(
                     method,
@@ -184,7 +126,7 @@ class HttpClient:
     def _read(
         self,
         response: urllib3.BaseHTTPResponse,
-        exchange: _Exchange,
+        exchange: Exchange,
         deadline: Deadline,
         max_bytes: int,
         watch: Callable[[bytes], None],
@@ -207,6 +149,8 @@ class HttpClient:
             if response.connection is not None:
                 # It still is ours: bytes that drip in do not move the end.
                 exchange.wait_at_most(self._left_s(deadline))
+        # Headers that end with the connection are taken for whole: an answer that was ended from here looks empty.
+        self._check(deadline)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status, headers, b"".join(chunks))
 
@@ -218,19 +162,22 @@ class HttpClient:
         if access.tenant:
             headers["X-Scope-OrgID"] = access.tenant
         if access.bearer_token_file:
-            headers["Authorization"] = "Bearer " + self._secret(access.bearer_token_file)
+            headers["Authorization"] = "Bearer " + self._secret("bearerTokenFile", access.bearer_token_file)
         elif access.password_file:
-            pair = f"{access.username}:{self._secret(access.password_file)}"
+            pair = f"{access.username}:{self._secret('passwordFile', access.password_file)}"
             headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
         return headers
 
-    def _secret(self, file: str) -> str:
+    def _secret(self, key: str, file: str) -> str:
         try:
             secret = Path(file).read_text(encoding="utf-8").strip()
+            fault = "" if secret.isascii() and secret.isprintable() else "does not hold one line of printable ASCII"
         except (OSError, ValueError) as exc:
-            raise Unreachable(f"{file} cannot be read: {type(exc).__name__}", cluster=self.cluster) from None
-        if not (secret.isascii() and secret.isprintable()):
-            raise Unreachable(f"{file} does not hold one line of printable ASCII", cluster=self.cluster)
+            secret, fault = "", f"cannot be read: {_words(exc)}"
+        if fault:
+            # Who asks the query reads the error: it names the entry of the configuration, and the log has the place.
+            _log.warning("a credential cannot be sent", extra={"cluster": self.cluster, "file": file, "why": fault})
+            raise Unreachable(f"the file of `{key}` {fault}", cluster=self.cluster)
         return secret
 
     def _left_s(self, deadline: Deadline) -> float:
@@ -248,15 +195,6 @@ class HttpClient:
         if isinstance(exc, NewConnectionError | ConnectionTimeout | OSError):
             return Unreachable(f"no connection to the backend: {words}", cluster=self.cluster)
         return Malformed(f"the backend's answer broke off: {words}", cluster=self.cluster)
-
-
-@contextmanager
-def _carried(exchange: _Exchange) -> Iterator[None]:
-    _running.exchange = exchange
-    try:
-        yield
-    finally:
-        _running.exchange = None
 
 
 def _now_ms(deadline: Deadline) -> int:
@@ -283,7 +221,7 @@ def open_client(cluster: str, url: str, access: Access, origin: str) -> HttpClie
     if parts.scheme == "http":
         if access.ca_file or access.cert_file:
             raise InvalidConfig(f"{origin}: certificates are for an https:// URL, and this is {url}")
-        return HttpClient(cluster, _PlainPool(host, parts.port, **kept), parts.path.rstrip("/"), access)
+        return HttpClient(cluster, PlainPool(host, parts.port, **kept), parts.path.rstrip("/"), access)
     used = access.ca_file
     try:
         context = ssl.create_default_context(cafile=access.ca_file or None)
@@ -293,4 +231,4 @@ def open_client(cluster: str, url: str, access: Access, origin: str) -> HttpClie
             context.load_cert_chain(access.cert_file, access.key_file, password="")
     except (OSError, ssl.SSLError) as exc:
         raise InvalidConfig(f"{origin}: the certificates of `access` cannot be used: {used}: {exc}") from None
-    return HttpClient(cluster, _TlsPool(host, parts.port, ssl_context=context, **kept), parts.path.rstrip("/"), access)
+    return HttpClient(cluster, TlsPool(host, parts.port, ssl_context=context, **kept), parts.path.rstrip("/"), access)

@@ -27,7 +27,7 @@ from federation_core.errors import (
 )
 from federation_core.query import Deadline
 from tests.conftest import require_program
-from tests.support.prometheus_replies import Reply, Request, answering, break_off, drip, hang
+from tests.support.prometheus_replies import Reply, Request, answering, break_off, drip, drip_headers, hang
 from workers.cancelling import ShardCancellation
 
 FAR = Deadline(2**62)
@@ -113,12 +113,12 @@ class TestRequests:
 
 
 class TestEnds:
-    @pytest.mark.parametrize("act", [hang, drip])
+    @pytest.mark.parametrize("act", [hang, drip, drip_headers])
     def test_nothing_waits_longer_than_the_deadline(self, act: Callable[[BaseHTTPRequestHandler], None]) -> None:
         with answering(lambda _: Reply(act=act)) as server, pytest.raises(TimedOut):
             client(server.url).ask("GET", "/", (), soon())
 
-    @pytest.mark.parametrize("act", [hang, drip])
+    @pytest.mark.parametrize("act", [hang, drip, drip_headers])
     def test_a_cancelled_query_ends_its_request_at_once(self, act: Callable[[BaseHTTPRequestHandler], None]) -> None:
         cancellation, arrived = ShardCancellation(), threading.Event()
 
@@ -193,15 +193,17 @@ class TestAccess:
         assert [request.headers["Authorization"] for request in server.asked] == ["Bearer old", "Bearer new"]
 
     @pytest.mark.parametrize("secret", [None, "two\nlines", "ü"])
-    def test_a_secret_that_cannot_be_sent_is_told_by_its_file_and_not_shown(
-        self, tmp_path: Path, secret: str | None
+    def test_of_a_secret_that_cannot_be_sent_the_caller_learns_the_entry_and_the_log_the_file(
+        self, tmp_path: Path, secret: str | None, caplog: pytest.LogCaptureFixture
     ) -> None:
         token = tmp_path / "token"
         if secret is not None:
             token.write_text(secret)
-        with answering(lambda _: Reply()) as server, pytest.raises(Unreachable, match="token") as caught:
+        with answering(lambda _: Reply()) as server, pytest.raises(Unreachable, match="`bearerTokenFile`") as caught:
             client(server.url, Access(bearer_token_file=str(token))).ask("GET", "/", (), FAR)
+        assert str(tmp_path) not in caught.value.message
         assert secret is None or secret not in caught.value.message
+        assert [record.__dict__["file"] for record in caplog.records] == [str(token)]
         assert server.asked == []
 
     def test_certificates_that_cannot_be_used_are_told_at_the_start(self, tmp_path: Path) -> None:
