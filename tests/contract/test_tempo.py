@@ -107,6 +107,7 @@ class TestTheTruth:
             result = ask(connectors, "traces", trace_id)
             trace = result.payload
             assert isinstance(trace, Trace)
+            assert result.status == "complete"
             assert facts_of(trace) == expected_trace(trace_id), trace_id
             assert trace.duration_ns == int(TRACES[trace_id]["duration_ns"]), trace_id
 
@@ -450,7 +451,7 @@ class TestRefusals:
             search(tempo(server.url), "{ }", 20)
 
     def test_answers_of_one_search_are_bounded_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("federation_core.connectors.backends.tempo_api.Allowance.__init__.__defaults__", (10_000,))
+        monkeypatch.setattr("federation_core.connectors.trace_search.Allowance.__init__.__defaults__", (10_000,))
         rows = [{"traceID": f"{number:x}"} for number in range(1, 9)]
 
         def reply(request: Request) -> Reply:

@@ -1,21 +1,27 @@
 """Traces from Grafana Tempo: one by id, or those in which a span matches, each with all its spans of the cluster.
 
 Rule: Tempo narrows and `span_matches` decides, by the nanosecond. What its search stops before is
-the matter of `tempo_search`. Configured as `{kind: tempo, url: URL}` under `traces`.
+the matter of `connectors.trace_search`. Configured as `{kind: tempo, url: URL}` under `traces`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Final
 
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched, Inventory
-from federation_core.connectors.backends.tempo_api import Allowance, SearchAnswer, TempoApi, TraceAnswer
+from federation_core.connectors.backends.tempo_api import TempoApi
 from federation_core.connectors.backends.tempo_query import to_traceql
-from federation_core.connectors.backends.tempo_search import StretchedSearch
 from federation_core.connectors.http import open_client
+from federation_core.connectors.trace_search import (
+    DEFAULT_LIMIT,
+    Allowance,
+    SearchAnswer,
+    StretchedSearch,
+    TraceAnswer,
+    at_once,
+)
 from federation_core.errors import InvalidConfig
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
@@ -24,10 +30,6 @@ from federation_core.signals.traces.language import parse
 from federation_core.signals.traces.payload import FoundTraces, window_ns
 from federation_core.tenancy import Scope
 
-#: Traces of a search where the leaf names no limit.
-DEFAULT_LIMIT: Final = 20
-#: Traces of one search that are fetched at once.
-_AT_ONCE: Final = 8
 #: How far back the inventory looks where the deadline has a clock; without times Tempo looks at what is recent.
 _INVENTORY_S: Final = 3_600
 
@@ -65,7 +67,7 @@ class Tempo:
         def fetch(trace_ids: Sequence[str]) -> list[TraceAnswer]:
             return at_once(lambda trace_id: self._api.trace(trace_id, deadline, allowance), trace_ids)
 
-        stretched = StretchedSearch(search, (start_ns, end_ns), leaf.direction, leaf.limit or DEFAULT_LIMIT)
+        stretched = StretchedSearch("Tempo", search, (start_ns, end_ns), leaf.direction, leaf.limit or DEFAULT_LIMIT)
         found, cut = stretched.run(find, fetch)
         return Fetched(found, truncated=cut)
 
@@ -82,18 +84,6 @@ class Tempo:
         """Return if the backend searches for us; raise the ClusterError that explains why not otherwise."""
         # Some second of 1970: no data is read, but credentials and tenant are looked at.
         self._api.search("{}", 1, 2, 1, deadline)
-
-
-def at_once(fetch: Callable[[str], TraceAnswer], trace_ids: Sequence[str]) -> list[TraceAnswer]:
-    """Call `fetch` for every id, some at once; the first error ends what has not begun."""
-    if len(trace_ids) < 2:
-        return [fetch(trace_id) for trace_id in trace_ids]
-    with ThreadPoolExecutor(min(len(trace_ids), _AT_ONCE), thread_name_prefix="traces") as threads:
-        try:
-            return list(threads.map(fetch, trace_ids))
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def connect(cluster: Cluster, backend: Backend) -> Connector:

@@ -1,73 +1,27 @@
 """Tempo's HTTP API as a client sees it: a trace by id, a search, tag values; what is no answer is told apart.
 
-Rule: `nothing found` is only what Tempo says in its own way; a 404 of anybody else is an error. All requests of one
-search share what their answers may hold.
+Rule: `nothing found` is only what Tempo says in its own way; a 404 of anybody else is an error.
 Source: Grafana Tempo documentation, "Tempo HTTP API". Recorded from Tempo 3.0.3.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
-from federation_core.connectors.http import MAX_ANSWER_BYTES, Answer, HttpClient
+from federation_core.connectors.http import Answer, HttpClient
 from federation_core.connectors.otlp.answers import read_id, read_resource_spans
 from federation_core.connectors.refusals import refusal, words_of
-from federation_core.errors import ClusterError, Malformed, TooLarge
+from federation_core.connectors.trace_search import SearchAnswer, TraceAnswer
+from federation_core.errors import ClusterError, Malformed
 from federation_core.query import Deadline
 from federation_core.signals.traces.payload import Span, TracePart
 
 API: Final = "Tempo's API"
 _TRACE_DIGITS: Final = 32
-
-
-class Allowance:
-    """What the answers to several requests may hold together; counts them as they come."""
-
-    def __init__(self, cluster: str, allowed_bytes: int = MAX_ANSWER_BYTES) -> None:
-        self._cluster, self._allowed, self._seen = cluster, allowed_bytes, 0
-        self._lock = threading.Lock()
-
-    def __call__(self, chunk: bytes) -> None:
-        """Count one chunk.
-
-        Raises TooLarge.
-        """
-        with self._lock:
-            self._seen += len(chunk)
-            seen = self._seen
-        if seen > self._allowed:
-            raise TooLarge(
-                f"the traces found are more than {self._allowed} bytes",
-                cluster=self._cluster,
-                limit="answer_bytes",
-                asked=seen,
-                allowed=self._allowed,
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class TraceAnswer:
-    """One trace's spans here, none where it is unknown; `cut` says why some are missing, empty where none are."""
-
-    part: TracePart
-    cut: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchAnswer:
-    """The ids that a search found, in Tempo's order.
-
-    `stopped` says that there are as many as were asked for, and that others may be left out; `cut` as in `TraceAnswer`.
-    """
-
-    trace_ids: tuple[str, ...]
-    stopped: bool = False
-    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,21 +7,77 @@ beyond all of them. Where even a second holds too many, or too many searches wou
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
-from federation_core.connectors.backends.tempo_api import SearchAnswer, TraceAnswer
+from federation_core.connectors.http import MAX_ANSWER_BYTES
+from federation_core.errors import TooLarge
 from federation_core.query import Direction
 from federation_core.signals.traces.expr import SpanSearch
 from federation_core.signals.traces.language import span_matches
 from federation_core.signals.traces.payload import FoundTraces, TracePart
 
+A = TypeVar("A")
+R = TypeVar("R")
+
+#: Traces of a search where the leaf names no limit.
+DEFAULT_LIMIT: Final = 20
+#: Requests of one search that are under way at once.
+_AT_ONCE: Final = 8
 NS_PER_S: Final = 1_000_000_000
 #: Searches that one answer may take.
 MOST_SEARCHES: Final = 16
 #: How much shorter the next stretch is where one holds too many traces.
 _SHORTER: Final = 4
+
+
+class Allowance:
+    """What the answers to several requests may hold together; counts them as they come."""
+
+    def __init__(self, cluster: str, allowed_bytes: int = MAX_ANSWER_BYTES) -> None:
+        self._cluster, self._allowed, self._seen = cluster, allowed_bytes, 0
+        self._lock = threading.Lock()
+
+    def __call__(self, chunk: bytes) -> None:
+        """Count one chunk.
+
+        Raises TooLarge.
+        """
+        with self._lock:
+            self._seen += len(chunk)
+            seen = self._seen
+        if seen > self._allowed:
+            raise TooLarge(
+                f"the traces found are more than {self._allowed} bytes",
+                cluster=self._cluster,
+                limit="answer_bytes",
+                asked=seen,
+                allowed=self._allowed,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TraceAnswer:
+    """One trace's spans here, none where it is unknown; `cut` says why some are missing, empty where none are."""
+
+    part: TracePart
+    cut: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """The ids that a search found, in its own order.
+
+    `stopped` says that there are as many as were asked for, and that others may be left out; `cut` as in `TraceAnswer`.
+    """
+
+    trace_ids: tuple[str, ...]
+    stopped: bool = False
+    cut: str = ""
+
 
 #: Finds the traces of [start_s, end_s], at most so many.
 Search = Callable[[int, int, int], SearchAnswer]
@@ -31,14 +87,16 @@ Fetch = Callable[[Sequence[str]], Sequence[TraceAnswer]]
 
 @dataclass(slots=True)
 class StretchedSearch:
-    """One search that is under way; `window_ns` is [start, end)."""
+    """One search that is under way in a store, which is called so in words; `window_ns` is [start, end)."""
 
+    store: str
     search: SpanSearch
     window_ns: tuple[int, int]
     direction: Direction
     limit: int
     parts: dict[str, tuple[int, TracePart]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    more: bool = False
     _seen: set[str] = field(default_factory=set)
 
     def run(self, find: Search, fetch: Fetch) -> tuple[FoundTraces, str]:
@@ -62,12 +120,13 @@ class StretchedSearch:
             self._take(fetch([trace_id for trace_id in found.trace_ids if trace_id not in self._seen]))
             if found.stopped:
                 self.said.append(
-                    f"Tempo stopped at {size} traces within {high - low} s and does not say which it left out"
+                    f"{self.store} stopped at {size} traces within {high - low} s and does not say which it left out"
                 )
-                return self._answer(more=True)
+                self.more = True
+                return self.answer()
             edge = low if backward else high
             if edge == (start_s if backward else end_s) or self._certain(low, high) > self.limit:
-                return self._answer(more=False)
+                return self.answer()
             # As much longer as so many traces would take where they are no denser, and into a crowd half way.
             length = (high - low) * max(size // (len(found.trace_ids) + 1), 1)
             if crowded == edge:
@@ -76,7 +135,8 @@ class StretchedSearch:
                 length = min(length, abs(edge - crowded) // 2 or 1)
         rest_s = edge - start_s if backward else end_s - edge
         self.said.append(f"{rest_s} s were not looked at: that needs more than {MOST_SEARCHES} searches")
-        return self._answer(more=True)
+        self.more = True
+        return self.answer()
 
     def _take(self, answers: Sequence[TraceAnswer]) -> None:
         start_ns, end_ns = self.window_ns
@@ -97,9 +157,31 @@ class StretchedSearch:
             return sum(at_ns >= low * NS_PER_S for at_ns, _ in self.parts.values())
         return sum(at_ns < high * NS_PER_S for at_ns, _ in self.parts.values())
 
-    def _answer(self, more: bool) -> tuple[FoundTraces, str]:
+    def join(self, other: StretchedSearch) -> None:
+        """Take over what another search of the same store and window has found.
+
+        Each has its first traces for certain; the first of all are therefore among them.
+        """
+        self.parts |= other.parts
+        self.said += other.said
+        self.more |= other.more
+
+    def answer(self) -> tuple[FoundTraces, str]:
+        """Return the first `limit` traces of those found, and in words what may be missing among them."""
         backward = self.direction == "backward"
         ordered = sorted(self.parts.values(), key=lambda pair: (pair[0], pair[1].trace_id), reverse=backward)
         parts = tuple(part for _, part in ordered)
         cut = "; ".join(dict.fromkeys(text for text in self.said if text))
-        return FoundTraces(parts[: self.limit], more or len(parts) > self.limit), cut
+        return FoundTraces(parts[: self.limit], self.more or len(parts) > self.limit), cut
+
+
+def at_once(ask: Callable[[A], R], asked: Sequence[A]) -> list[R]:
+    """Call `ask` for each, some at once; the first error ends what has not begun."""
+    if len(asked) < 2:
+        return [ask(one) for one in asked]
+    with ThreadPoolExecutor(min(len(asked), _AT_ONCE), thread_name_prefix="traces") as threads:
+        try:
+            return list(threads.map(ask, asked))
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise

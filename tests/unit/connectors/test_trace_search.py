@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federation_core.connectors.backends.tempo_api import SearchAnswer, TraceAnswer
-from federation_core.connectors.backends.tempo_search import MOST_SEARCHES, NS_PER_S, StretchedSearch
+from federation_core.connectors.trace_search import MOST_SEARCHES, NS_PER_S, SearchAnswer, StretchedSearch, TraceAnswer
 from federation_core.query import Direction
 from federation_core.signals.traces.expr import SpanSearch
 from federation_core.signals.traces.payload import Span, TracePart
@@ -56,7 +55,7 @@ class Store:
         self, window_s: tuple[int, int], limit: int, direction: Direction = "backward"
     ) -> tuple[list[str], bool, str]:
         window_ns = (window_s[0] * NS_PER_S, window_s[1] * NS_PER_S)
-        found, cut = StretchedSearch(SpanSearch(), window_ns, direction, limit).run(self.find, self.fetch)
+        found, cut = StretchedSearch("Tempo", SpanSearch(), window_ns, direction, limit).run(self.find, self.fetch)
         return [part.trace_id for part in found.parts], found.more, cut
 
     def truth(self, window_s: tuple[int, int], direction: Direction) -> list[str]:

@@ -1,0 +1,116 @@
+"""Traces from Jaeger, and from what speaks its API: one by id, or those in which a span matches.
+
+Rule: Jaeger narrows and `span_matches` decides. Its search looks at one service, so that one without a service is one
+search for each that may match; a trace that two of them find is one. Times end at the microsecond with version 1 of
+the API. Configured as `{kind: jaeger, url: URL}` under `traces`; for VictoriaTraces the URL ends in `/select/jaeger`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from federation_core.config import Backend, Cluster
+from federation_core.connectors import Connector, Fetched, Inventory
+from federation_core.connectors.backends.jaeger_api import JaegerApi
+from federation_core.connectors.backends.jaeger_query import to_query
+from federation_core.connectors.http import open_client
+from federation_core.connectors.trace_search import (
+    DEFAULT_LIMIT,
+    Allowance,
+    SearchAnswer,
+    StretchedSearch,
+    TraceAnswer,
+    at_once,
+)
+from federation_core.errors import InvalidConfig
+from federation_core.plan import Leaf
+from federation_core.query import Deadline
+from federation_core.signals.traces.expr import SpanSearch, TraceById
+from federation_core.signals.traces.language import parse
+from federation_core.signals.traces.payload import FoundTraces, Span, TracePart, window_ns
+from federation_core.tenancy import Scope
+
+#: More services than this are not searched one by one.
+MOST_SERVICES: Final = 200
+
+
+class Jaeger:
+    """The traces of one cluster behind Jaeger's API; safe to use from several threads."""
+
+    kind = "jaeger"
+    pushes_down: frozenset[str] = frozenset()
+
+    def __init__(self, cluster: str, api: JaegerApi) -> None:
+        self._cluster, self._api = cluster, api
+
+    def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
+        """Return a TracePart for a trace id, FoundTraces for a search.
+
+        Raises ClusterError, QueryCanceled.
+        """
+        match parse(leaf.text):
+            case TraceById(trace_id):
+                found = self._api.trace(trace_id, deadline, Allowance(self._cluster))
+                return Fetched(TracePart(trace_id, found.traces.get(trace_id, ())), truncated=found.cut)
+            case SpanSearch() as search:
+                return self._search(search, leaf, deadline)
+
+    def _search(self, search: SpanSearch, leaf: Leaf, deadline: Deadline) -> Fetched:
+        start_ns, end_ns = window_ns(leaf.time_range)
+        if start_ns >= end_ns:
+            return Fetched(FoundTraces())
+        services, cut = self._services(search, deadline)
+        allowance, query, limit = Allowance(self._cluster), to_query(search), leaf.limit or DEFAULT_LIMIT
+
+        def search_one(service: str) -> StretchedSearch:
+            held: dict[str, tuple[Span, ...]] = {}
+
+            def find(start_s: int, end_s: int, size: int) -> SearchAnswer:
+                found = self._api.search(query, service, start_s, end_s, size, deadline, allowance)
+                held.update(found.traces)
+                return SearchAnswer(tuple(found.traces), len(found.traces) >= size, found.cut)
+
+            def fetch(trace_ids: Sequence[str]) -> list[TraceAnswer]:
+                return [TraceAnswer(TracePart(trace_id, held[trace_id])) for trace_id in trace_ids]
+
+            stretched = StretchedSearch("Jaeger", search, (start_ns, end_ns), leaf.direction, limit)
+            stretched.run(find, fetch)
+            return stretched
+
+        together = StretchedSearch("Jaeger", search, (start_ns, end_ns), leaf.direction, limit)
+        together.said.append(cut)
+        for one in at_once(search_one, services):
+            together.join(one)
+        found, said = together.answer()
+        return Fetched(found, truncated=said)
+
+    def _services(self, search: SpanSearch, deadline: Deadline) -> tuple[list[str], str]:
+        """Return the services that may have a matching span, and in words that these are not all."""
+        conditions = [matcher for matcher in search.selector.matchers if matcher.label == "service"]
+        known = self._api.services(deadline)
+        services = [name for name in known if all(condition.matches(name) for condition in conditions)]
+        if len(services) <= MOST_SERVICES:
+            return services, ""
+        left_out = f"{len(services)} services may match and {MOST_SERVICES} are searched; name a service"
+        return services[:MOST_SERVICES], left_out
+
+    def inventory(self, deadline: Deadline) -> Inventory:
+        """List the services; Jaeger does not tell which namespaces and pods they have."""
+        return Inventory(services={("", name): () for name in self._api.services(deadline)})
+
+    def ping(self, deadline: Deadline) -> None:
+        """Return if the backend answers for us; raise the ClusterError that explains why not otherwise."""
+        self._api.services(deadline)
+
+
+def connect(cluster: Cluster, backend: Backend) -> Connector:
+    """Open the connector to a backend; nothing is connected before the first query.
+
+    Raises InvalidConfig: the backend has no URL, another signal than traces, or certificates that cannot be used.
+    """
+    if not backend.url:
+        raise InvalidConfig(f"{backend.origin}: a jaeger backend needs `url`, the address before /api")
+    if backend.signal != "traces":
+        raise InvalidConfig(f"{backend.origin}: a jaeger backend holds no {backend.signal}")
+    return Jaeger(cluster.name, JaegerApi(open_client(cluster.name, backend.url, backend.access, backend.origin)))
