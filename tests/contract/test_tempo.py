@@ -137,6 +137,42 @@ class TestTheTruth:
 
 
 class TestRecordedSearches:
+    def test_every_recorded_answer_is_read(self) -> None:
+        """With other parameters than ours too: windows on an id, short ids, other limits, no times."""
+        read = 0
+        for recorded in EXCHANGES:
+            if recorded.reply.status != 200 or recorded.path != "/api/search":
+                continue
+            rows = json.loads(recorded.reply.body).get("traces", [])
+
+            def reply(request: Request, recorded: Exchange = recorded) -> Reply:
+                return recorded.reply if request.path == "/api/search" else EMPTY
+
+            with answering(reply) as server:
+                search(tempo(server.url), "{ }", 200)
+            assert len({request.path for request in server.asked}) == 1 + len(rows), recorded.name
+            read += 1
+        assert read >= 14
+
+    @pytest.mark.parametrize(
+        ("name", "spans"),
+        [
+            ("trace-v2-64-bit-id-short-form", 3),
+            ("trace-v2-leading-zeros-removed-from-id", 3),
+            (f"trace-v2-no-accept-header-{A_TRACE}-prod", 3),
+            (f"trace-v2-with-time-window-hit-{A_TRACE}-prod", 3),
+            # Why we send no times with an id.
+            (f"trace-v2-with-time-window-miss-{A_TRACE}-prod", 0),
+        ],
+    )
+    def test_other_ways_to_ask_for_an_id_give_the_same_spans(self, name: str, spans: int) -> None:
+        (recorded,) = [e for e in EXCHANGES if e.name == name]
+        trace_id = recorded.path.rpartition("/")[2].rjust(32, "0")
+        with answering(lambda request: recorded.reply) as server:
+            assert len(spans_of(tempo(server.url), trace_id)) == spans
+        if spans:
+            assert TRACES[trace_id]["clusters"]["prod"]["spans"] == spans
+
     @pytest.mark.parametrize(
         ("cluster", "text", "limit", "rows"),
         [
