@@ -43,6 +43,15 @@ def with_ordinals(lines: Iterable[Entry]) -> list[Entry]:
     return entries
 
 
+def unfiltered(model: LokiModel) -> Unwired:
+    """A server that lets every line through."""
+
+    def reply(request: Request) -> Reply:
+        return model.reply(replace(request, fields=tuple((n, v.partition(" |=")[0]) for n, v in request.fields)))
+
+    return Unwired(reply)
+
+
 _LINE = st.builds(
     line,
     st.integers(0, 6),
@@ -124,15 +133,18 @@ class TestTheFirstEntries:
         ]
 
     def test_lines_that_a_server_takes_and_we_do_not_cost_pages_and_nothing_else(self) -> None:
-        model = LokiModel.of([line(t, "yes" if t % 50 == 0 else "no") for t in range(2_000)])
-
-        def unfiltered(request: Request) -> Reply:
-            return model.reply(replace(request, fields=tuple((n, v.partition(" |=")[0]) for n, v in request.fields)))
-
-        unwired = Unwired(unfiltered)
+        unwired = unfiltered(LokiModel.of([line(t, "yes" if t % 50 == 0 else "no") for t in range(2_000)]))
         found = entries_of(fetch(loki_over(unwired), '{service_name="a"} |= "yes"', limit=30))
         assert [entry.t_ns - START_NS for entry in found.entries] == list(range(1950, 450, -50))
         assert len(unwired.asked) < 8
+
+    def test_a_line_that_is_not_taken_is_no_sign_of_more(self) -> None:
+        for texts, more in ((["yes", "no", "yes", "yes"], True), (["no", "no", "yes", "yes"], False)):
+            lines = [line(t, text) for t, text in enumerate(texts)]
+            found = entries_of(
+                fetch(loki_over(unfiltered(LokiModel.of(lines))), '{service_name="a"} |= "yes"', limit=2)
+            )
+            assert (len(found.entries), found.more) == (2, more)
 
     def test_more_than_the_tenant_may_have_are_not_read(self) -> None:
         model = LokiModel.of([line(t) for t in range(20)])
@@ -182,6 +194,13 @@ class TestLimitsOfTheServer:
         lines = [line(9, "last"), line(8, "next"), *(line(5, str(n)) for n in range(5_000))]
         fetched = fetch(loki_over(Unwired(LokiModel.of(lines).reply)), '{service_name="a"}', limit=2)
         assert (fetched.truncated, [entry.line for entry in entries_of(fetched).entries]) == ("", ["last", "next"])
+
+    def test_reading_does_not_go_on_beyond_them(self) -> None:
+        lines = [line(0, "early"), *(line(1_700 * 10**9, str(n)) for n in range(5))]
+        model = LokiModel.of(lines, max_lines=3, max_span_s=600)
+        fetched = fetch(loki_over(Unwired(model.reply)), '{service_name="a"}', limit=10)
+        assert "3 lines or more at one nanosecond" in fetched.truncated
+        assert "early" not in [entry.line for entry in entries_of(fetched).entries]
 
     def test_one_part_of_the_streams_that_stops_ends_the_answer_there(self) -> None:
         crowd = [replace(line(5, str(n)), labels=Labels.of({"job": "x"})) for n in range(9)]
