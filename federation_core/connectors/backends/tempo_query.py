@@ -35,6 +35,9 @@ _ANY_FLOAT: Final = ("{0} = 0.5", "{0} != 0.5")
 _NUMBERS: Final = r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?"
 _ONE_INTEGER: Final = r"[+]?0*{0}(\.0*)?|[-+0-9.]+[eE][-+0-9]+"
 _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,18}")
+#: Patterns that are nothing but alternatives, and such as begin with what no number and no boolean begins with.
+_ALTERNATIVES: Final = re.compile(r"[A-Za-z0-9_/ :,=-]+(\|[A-Za-z0-9_/ :,=-]+)*")
+_WORDLY: Final = re.compile(r"[/_A-HJ-MO-Za-eg-hj-mo-su-z](?![*?{])[^|]*")
 _UNREAL: Final = frozenset({"NaN", "Infinity", "-Infinity", "nan", "inf", "-inf"})
 _MAX_INTEGER: Final = 2**63 - 1
 
@@ -71,7 +74,9 @@ def _matching(matcher: Matcher) -> Iterator[str]:
         case label:
             for field in _fields(label):
                 yield _text_condition(field, matcher)
-                yield from _other_types(field, matcher)
+                # What is a column here is a text by OpenTelemetry's conventions.
+                if label not in COLUMNS:
+                    yield from _other_types(field, matcher)
 
 
 def _fields(label: str) -> tuple[str, ...]:
@@ -97,6 +102,12 @@ def _text_condition(field: str, matcher: Matcher) -> str:
 def _other_types(field: str, matcher: Matcher) -> Iterator[str]:
     """Yield the conditions on values that are no texts and read as one that satisfies the matcher."""
     value = matcher.value
+    if matcher.op is MatchOp.RE and _ALTERNATIVES.fullmatch(value):
+        for alternative in value.split("|"):
+            yield from _other_types(field, Matcher(matcher.label, MatchOp.EQ, alternative))
+        return
+    if matcher.op is MatchOp.RE and _WORDLY.fullmatch(value):
+        return
     for boolean in ("true", "false"):
         if matcher.matches(boolean):
             yield f"{field} = {boolean}"

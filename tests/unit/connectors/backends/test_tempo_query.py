@@ -37,6 +37,10 @@ def printed(text: str) -> str:
         ('{ span.code = "500" }', '{ (span.code = "500" || span.code = 500) }'),
         ('{ .code = "x" }', '{ (resource.code = "x" || span.code = "x") }'),
         ('{ span."a b" = "x" }', '{ span."a b" = "x" }'),
+        ('{ span.a =~ "/api/.*" }', '{ span.a =~ "^(?s:/api/.*)$" }'),
+        ('{ span.a =~ "GET|PUT" }', '{ span.a =~ "^(?s:GET|PUT)$" }'),
+        ('{ span.a =~ "5|x" }', '{ (span.a =~ "^(?s:5|x)$" || span.a = 5) }'),
+        ('{ service =~ ".*web" }', '{ resource.service.name =~ "^(?s:.*web)$" }'),
         ('{ namespace = "shop" }', '{ (resource.k8s.namespace.name = "shop" || resource.service.namespace = "shop") }'),
     ],
 )
@@ -57,6 +61,17 @@ def test_an_integer_is_found_however_it_is_kept(held: object) -> None:
     assert finds(to_traceql(search), span)
 
 
+@pytest.mark.parametrize(
+    "pattern", ["5|x", "5.*", "G*5.*", "G?5.0", "G{0}5.*", "G.*|5.*", "[0-9]+", "GET|500", "(x|5)0*"]
+)
+def test_a_pattern_finds_numbers_that_read_so(pattern: str) -> None:
+    search = parse(f'{{ span.a =~ "{pattern}" }}')
+    assert isinstance(search, SpanSearch)
+    span = Span("1" * 32, "2" * 16, "", "op", "web", 0, 1, attributes={"a": 5 if pattern == "5|x" else 500})
+    assert span_matches(search, span)
+    assert finds(to_traceql(search), span)
+
+
 def test_the_label_cluster_is_never_sent() -> None:
     assert to_traceql(SpanSearch(Selector((Matcher("cluster", MatchOp.EQ, "prod"),)))) == "{}"
 
@@ -67,11 +82,13 @@ def test_patterns_carry_their_anchors_and_the_dot_takes_newlines() -> None:
 
 values: st.SearchStrategy[Any] = st.sampled_from([*TEXTS, *NUMBERS, True, False]) | st.integers(-(2**63), 2**63 - 1)
 attributes = st.dictionaries(st.sampled_from(["a", "b c", "name"]), values, max_size=3)
-processes = st.dictionaries(
-    st.sampled_from(["a", "service.name", "k8s.namespace.name", "service.namespace", "k8s.pod.name"]),
-    values,
+# The columns are texts by OpenTelemetry's conventions.
+columns_of_processes = st.dictionaries(
+    st.sampled_from(["service.name", "k8s.namespace.name", "service.namespace", "k8s.pod.name"]),
+    st.sampled_from(TEXTS),
     max_size=4,
 )
+processes = st.builds(lambda held, a: held | a, columns_of_processes, st.dictionaries(st.just("a"), values))
 
 
 @st.composite
@@ -79,8 +96,7 @@ def spans(draw: st.DrawFn) -> Span:
     resource = draw(processes)
 
     def text(name: str) -> str:
-        value = resource.get(name)
-        return value if isinstance(value, str) else "" if value is None else str(value).lower()
+        return str(resource.get(name, ""))
 
     return Span(
         "1" * 32,
@@ -101,7 +117,9 @@ def spans(draw: st.DrawFn) -> Span:
 
 fields = st.sampled_from(["a", "span.a", "resource.a", "span.b c", ".name", "span.name"])
 columns = st.sampled_from(["service", "namespace", "pod", "name", "statusMessage"])
-patterns = st.sampled_from(["5.*", ".*", "", "true|x", "G.T", "a.b", "[0-9.]+"])
+patterns = st.sampled_from(
+    ["5.*", ".*", "", "true|x", "G.T", "a.b", "[0-9.]+", "500|GET", "7|-3|0", "G*5.*", "G.*|5.*"]
+)
 
 
 @st.composite
