@@ -198,12 +198,16 @@ class TestSurprises:
         ("name", "error", "said"),
         [
             ("query-range-no-tenant-401", Rejected, r"credentials or tenant \(401\): no org id"),
-            ("query-range-parse-error-400", Malformed, "answers 400: parse error at line 1, col 16"),
-            ("query-range-regex-error-400", Malformed, "answers 400: parse error : error parsing regexp: missing"),
+            ("query-range-parse-error-400", Malformed, "cannot read the query: parse error at line 1, col 16"),
+            (
+                "query-range-regex-error-400",
+                Malformed,
+                "cannot read the query: parse error : error parsing regexp: missing",
+            ),
             ("query-range-empty-matcher-400", Malformed, "at least one regexp or equality matcher"),
             ("query-range-end-before-start-400", Rejected, "end timestamp must not be before"),
             ("query-range-limit-0", Rejected, "refuses the query: limit must be a positive value"),
-            ("unknown-path-404", Malformed, "answers 404: 404 page not found"),
+            ("unknown-path-404", Malformed, "answers 404, which is none of Loki's API: 404 page not found"),
             ("ready-while-starting-503", Unreachable, "answers 503: Some services are not Running"),
         ],
     )

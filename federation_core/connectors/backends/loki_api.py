@@ -17,7 +17,8 @@ import orjson
 
 from federation_core.connectors.backends.loki_entries import Page, read_page
 from federation_core.connectors.http import MAX_ANSWER_BYTES, Answer, Fields, HttpClient
-from federation_core.errors import FederationError, Malformed, Rejected, TimedOut, Unreachable
+from federation_core.connectors.refusals import refusal, words_of
+from federation_core.errors import FederationError, Malformed
 from federation_core.labels import Labels, Selector
 from federation_core.query import Deadline, Direction
 
@@ -30,6 +31,7 @@ _APART: Final = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
 _URL_CHARS: Final = 4_000
 #: Names of labels and label sets are small: an answer above this is none that anybody can use.
 _METADATA_BYTES: Final = 64 * 1024 * 1024
+#: What is kept of a warning.
 _WORDS_CHARS: Final = 500
 
 
@@ -108,32 +110,17 @@ class LokiApi:
         return self.http.ask(method, path, fields, deadline, max_bytes=max_bytes, headers=_APART)
 
     def _envelope(self, answer: Answer) -> Mapping[str, Any]:
-        if answer.status != 200:
-            raise self._refusal(answer)
         envelope = _mapping(answer.body)
-        if envelope.get("status") != "success":
-            said = _words(answer)
-            raise Malformed(f"the answer is not one of Loki's API{said}", cluster=self.http.cluster)
+        if answer.status != 200 or envelope.get("status") != "success":
+            raise self._refusal(answer)
         return envelope
 
     def _refusal(self, answer: Answer) -> FederationError:
-        cluster, status, said = self.http.cluster, answer.status, _words(answer)
-        if status == 504:
-            return TimedOut(f"the backend gave up in its own time{said}", cluster=cluster)
-        if status in (401, 403):
-            return Rejected(f"the backend refuses our credentials or tenant ({status}){said}", cluster=cluster)
-        if status == 429:
-            return Rejected(f"the backend takes no more requests now{said}", cluster=cluster, **_retry_after(answer))
-        if status == 413:
-            return Rejected(f"the query is too large for the backend{said}", cluster=cluster)
-        if status == 400 and said and not said.startswith(": parse error"):
-            # What parses is refused for a limit: lines, bytes, time, streams.
-            return Rejected(f"the backend refuses the query{said}", cluster=cluster)
-        if status >= 500:
-            return Unreachable(f"the backend answers {status}{said}", cluster=cluster)
-        if 300 <= status < 400:
-            return Malformed(f"the backend answers {status}, and a redirect is not followed", cluster=cluster)
-        return Malformed(f"the backend answers {status}{said or ', which is none of Loki’s API'}", cluster=cluster)
+        words = words_of(answer)
+        if answer.status == 400 and words.startswith("parse error"):
+            # What is refused otherwise is readable, and too much of something.
+            return Malformed(f"the backend cannot read the query: {words}", cluster=self.http.cluster)
+        return refusal(answer, self.http.cluster, "Loki's API")
 
 
 def _texts(labels: Any) -> dict[str, str]:
@@ -148,24 +135,6 @@ def _mapping(body: bytes) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return read if isinstance(read, dict) else {}
-
-
-def _words(answer: Answer) -> str:
-    """Return what a refusal says, behind a colon; a page for people says nothing.
-
-    Loki itself writes plain text; what stands before it may write JSON.
-    """
-    envelope = _mapping(answer.body)
-    text = envelope.get("message") or envelope.get("error")
-    if not isinstance(text, str):
-        text = "" if envelope else answer.body[: 4 * _WORDS_CHARS].decode(errors="replace")
-    text = " ".join(text.split())[:_WORDS_CHARS]
-    return f": {text}" if text and not text.startswith(("<", "{", "[")) else ""
-
-
-def _retry_after(answer: Answer) -> dict[str, float]:
-    text = answer.headers.get("retry-after", "")
-    return {"retry_after_s": float(text)} if text.isdecimal() and len(text) < 7 else {}
 
 
 def _instant(t_ns: int) -> str:
