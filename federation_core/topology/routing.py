@@ -1,7 +1,7 @@
 """Which clusters a query goes to, and for every other one the reason why it does not.
 
-Rule: clusters = asked ∩ allowed ∩ able. A name nobody configured is an error, an empty intersection is refused,
-and no cluster of the tenant disappears without a row in the ledger.
+Rule: clusters = asked ∩ allowed ∩ able. A name that is not the tenant's is an error, whether or not there is such a
+cluster; an empty intersection is refused, and no cluster of the tenant disappears without a row in the ledger.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Route:
 def route(query: Query, scope: Scope, clusters: Sequence[Cluster], *, until_ms: int | None, now_ms: int) -> Route:
     """Choose the clusters of a query that reads nothing newer than `until_ms`; None: time decides nothing in it.
 
-    Raises InvalidRequest: an unknown cluster or environment. ScopeViolation: a cluster outside the scope is
-    asked for or required by name, or nothing is left of the scope.
+    Raises InvalidRequest: a cluster or environment that is unknown or outside the scope is asked for or required by
+    name. ScopeViolation: the scope holds no configured cluster.
     """
+    if not any(cluster.name in scope.allowed for cluster in clusters):
+        raise ScopeViolation("this token's scope holds no configured cluster")
     _require_known(query, scope, clusters)
-    for name in (*query.clusters, *query.requirement.critical):
-        scope.conditions(name)
     chosen: list[Cluster] = []
     left_out: list[ClusterVerdict] = []
     for cluster in sorted(clusters, key=lambda c: c.name):
@@ -44,8 +44,6 @@ def route(query: Query, scope: Scope, clusters: Sequence[Cluster], *, until_ms: 
             left_out.append(ClusterVerdict(cluster.name, Verdict.PRUNED, reason))
         else:
             chosen.append(cluster)
-    if not chosen and not left_out:
-        raise ScopeViolation("this token's scope holds no configured cluster")
     _require_some(query, chosen, left_out)
     return Route(tuple(chosen), tuple(left_out))
 
@@ -66,22 +64,21 @@ def throttled(cluster: str, reason: str, retry_after_s: int) -> ClusterVerdict:
 
 
 def _require_known(query: Query, scope: Scope, clusters: Sequence[Cluster]) -> None:
-    allowed = [c for c in clusters if c.name in scope.allowed]
-    names, allowed_names = {c.name for c in clusters}, {c.name for c in allowed}
-    environments, allowed_environments = {c.environment for c in clusters}, {c.environment for c in allowed}
-    for field, kind, asked, known, told in (
-        ("clusters", "cluster", query.clusters, names, allowed_names),
-        ("environments", "environment", query.environments, environments, allowed_environments),
-        ("require", "cluster", query.requirement.critical, names, allowed_names),
+    """Whether another name is a typing error or another tenant's is not the caller's to know: both are told alike."""
+    names = {c.name for c in clusters if c.name in scope.allowed}
+    environments = {c.environment for c in clusters if c.name in scope.allowed}
+    for field, kind, asked, known in (
+        ("clusters", "cluster", query.clusters, names),
+        ("environments", "environment", query.environments, environments),
+        ("require", "cluster", query.requirement.critical, names),
     ):
         for name in asked:
             if name not in known:
-                # Which other clusters there are is not this tenant's to know.
                 raise InvalidRequest(
-                    f"{field}: there is no {kind} {name!r}",
+                    f"{field}: there is no {kind} {name!r} in your scope",
                     field=field,
                     got=name,
-                    expected=f"one of {', '.join(sorted(told))}",
+                    expected=f"one of {', '.join(sorted(known))}",
                 )
 
 

@@ -96,18 +96,23 @@ def test_an_empty_scope_allows_nothing_rather_than_everything() -> None:
         names(ask(), Scope("team-a", {}))
 
 
-def test_a_cluster_outside_the_scope_is_refused_by_name_and_invisible_otherwise() -> None:
+@pytest.mark.parametrize("narrow", ["clusters", "environments", "critical"])
+def test_a_name_outside_the_scope_is_refused_as_one_that_is_not_there(narrow: str) -> None:
+    def told(name: str) -> str:
+        asked = (
+            {"requirement": Requirement("critical", critical=(name,))} if narrow == "critical" else {narrow: (name,)}
+        )
+        with pytest.raises(InvalidRequest) as caught:
+            names(ask(**asked), Scope("team-a", {"prod": ()}))
+        return f"{caught.value.message} {caught.value.details}".replace(name, "X")
+
+    assert told("stage") == told("nowhere")
+
+
+def test_a_cluster_outside_the_scope_is_invisible_where_nobody_names_it() -> None:
     scope = Scope("team-a", {"prod": ()})
-    with pytest.raises(ScopeViolation) as caught:
-        names(ask(clusters=("stage",)), scope)
-    assert caught.value.cluster == "stage"
     assert names(ask(), scope) == ("prod",)
     assert verdicts(ask(), scope) == {}
-
-
-def test_a_cluster_outside_the_scope_cannot_be_required() -> None:
-    with pytest.raises(ScopeViolation):
-        names(ask(requirement=Requirement("critical", critical=("stage",))), Scope("team-a", {"prod": ()}))
 
 
 def test_a_cluster_without_a_worker_is_missing_not_pruned() -> None:
