@@ -58,12 +58,18 @@ def install(app: Flask, settings: Settings) -> None:
 
     def guard() -> None:
         view = current_app.view_functions.get(request.endpoint or "")
-        # Without an endpoint the request ends as 404 or 405, which tells nobody anything.
-        if view is not None and not getattr(view, "public", False):
+        # Without an endpoint the request ends as 404 or 405, and OPTIONS with the methods of a route: it tells nobody
+        # anything, reaches no view, and a browser that asks so sends no token.
+        if view is not None and not getattr(view, "public", False) and not _asks_for_methods():
             g.scope = _token_scope(settings) if settings.auth.enabled else _open_scope(settings)
             note(tenant_id=g.scope.tenant_id)
 
     app.before_request(guard)
+
+
+def _asks_for_methods() -> bool:
+    """Tell whether the framework answers the request itself, from the list of routes."""
+    return request.method == "OPTIONS" and getattr(request.url_rule, "provide_automatic_options", False)
 
 
 def scope() -> Scope:

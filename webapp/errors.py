@@ -162,7 +162,8 @@ def install(app: Flask, shapes: Mapping[str, Shape] | None = None) -> None:
     def shape() -> Shape:
         if MEDIA_TYPE in request.headers.get("Accept", ""):
             return usual
-        return next((found for path, found in (shapes or {}).items() if request.path.startswith(path)), usual)
+        below = f"{request.path}/"
+        return next((found for path, found in (shapes or {}).items() if below.startswith(path)), usual)
 
     def federation(error: FederationError) -> Response:
         return shape().federation(error)

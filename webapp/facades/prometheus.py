@@ -58,7 +58,7 @@ def _evaluated(time_range: TimeRange) -> Response:
 
 
 def _text() -> str:
-    text = parameters.text("query")
+    text = parameters.readable("query", parameters.text("query"))
     if not text.strip():
         raise InvalidRequest("1:1: parse error: no expression found in input", field="query")
     return text

@@ -51,7 +51,8 @@ def labels() -> Response:
 def label_values(name: str) -> Response:
     """List the values of one label."""
     label = unescaped(name)
-    if not label:
+    # As in Prometheus 3, a name is any text that is not empty.
+    if not label or parameters.is_unreadable(name):
         raise InvalidRequest(f'invalid label name: "{name}"')
     return _listed(_about(Question.VALUES, label))
 

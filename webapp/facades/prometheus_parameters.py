@@ -8,25 +8,26 @@ Source: Prometheus documentation, "HTTP API"; Thanos documentation, "Query API o
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NoReturn
+from urllib.parse import parse_qsl
 
-from flask import request
+from flask import g, request
 
 from federation_core.config import Settings
-from federation_core.errors import FederationError, InvalidRequest, QuerySyntaxError, UnsupportedQuery
+from federation_core.errors import InvalidRequest, QuerySyntaxError, UnsupportedQuery
 from federation_core.labels import Selector
 from federation_core.query import MAX_STEPS, Query, Requirement, TimeRange
 from federation_core.signals.metrics.expr import VectorSelector
 from federation_core.signals.metrics.parse import parse
 from federation_core.signals.metrics.windows import LOOKBACK_MS
-from federation_core.times import MAX_MS, MIN_MS, format_duration, parse_duration_ms, parse_time_ms
+from federation_core.times import format_duration
+from webapp.facades.prometheus_times import read_duration_ms, read_instant_ms
 
 #: Below this prefix an answer that lacks a cluster is an error.
 STRICT_PREFIX = "/strict/"
-_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-#: What Prometheus' own client sends for "from the beginning" and "to the end".
-_ENDS = {"-292273086-05-16T16:47:06Z": MIN_MS, "292277025-08-18T07:12:54.999999999Z": MAX_MS}
+#: What stands in a decoded text where its bytes were none of UTF-8.
+_UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 #: Parameters of Thanos and VictoriaMetrics that would narrow or alter an answer.
 _REFUSED = ("storeMatch[]", "replicaLabels[]", "extra_label", "extra_filters", "extra_filters[]")
 _YES, _NO = frozenset({"1", "true", "t"}), frozenset({"0", "false", "f"})
@@ -35,12 +36,43 @@ _COUNT = re.compile(r"[+-]?[0-9]{1,15}")
 
 def text(name: str) -> str:
     """Return a parameter, the body's before the URL's; "" where it is not given."""
-    return request.form.get(name) or request.args.get(name, "")
+    return next(filter(None, texts(name)), "")
 
 
 def texts(name: str) -> list[str]:
     """Return every value of a parameter that may be repeated."""
-    return [*request.form.getlist(name), *request.args.getlist(name)]
+    return [value for given, value in _given() if given == name]
+
+
+def _given() -> list[tuple[str, str]]:
+    """Read the parameters once; the framework's own reader hides bytes that are no UTF-8 behind percent signs."""
+    if "prometheus_parameters" not in g:
+        if request.mimetype == "application/x-www-form-urlencoded":
+            body = _pairs(request.get_data())
+        else:
+            body = list(request.form.items(multi=True))
+        g.prometheus_parameters = [*body, *_pairs(request.query_string)]
+    found: list[tuple[str, str]] = g.prometheus_parameters
+    return found
+
+
+def _pairs(encoded: bytes) -> list[tuple[str, str]]:
+    return parse_qsl(encoded.decode(errors="replace"), keep_blank_values=True, errors="replace")
+
+
+def readable(name: str, got: str) -> str:
+    """Return a text that came in UTF-8; a query in other bytes would look for what nobody has asked for.
+
+    Raises InvalidRequest: it came in other bytes. U+FFFD itself is refused too, as Prometheus does in a query.
+    """
+    if is_unreadable(got):
+        _refuse(name, got, "invalid UTF-8 rune")
+    return got
+
+
+def is_unreadable(got: str) -> bool:
+    """Tell whether a text came in other bytes than UTF-8."""
+    return _UNREADABLE in got
 
 
 def instant_ms(name: str, default_ms: int | None = None) -> int:
@@ -51,12 +83,7 @@ def instant_ms(name: str, default_ms: int | None = None) -> int:
     got = text(name)
     if not got and default_ms is not None:
         return default_ms
-    if got in _ENDS:
-        return _ENDS[got]
-    if not (_NUMBER.fullmatch(got) or _RFC_3339.fullmatch(got)):
-        _refuse(name, got, f'cannot parse "{got}" to a valid timestamp')
-    # RFC 3339 allows small letters and any number of digits; Python's reader takes capitals and six.
-    return parse_time_ms(re.sub(r"(\.\d{6})\d+", r"\1", got.upper()) if "-" in got[1:5] else got, 0, name)
+    return _read(read_instant_ms, name, got)
 
 
 def range_of() -> TimeRange:
@@ -110,7 +137,7 @@ def selectors() -> tuple[Selector, ...]:
     found = []
     for got in texts("match[]"):
         try:
-            expr = parse(got)
+            expr = parse(readable("match[]", got))
         except QuerySyntaxError as exc:
             _refuse("match[]", got, exc.message)
         if not isinstance(expr, VectorSelector) or expr != VectorSelector(expr.selector):
@@ -130,7 +157,7 @@ def query_of(
         if any(texts(name)):
             raise InvalidRequest(f"{name} is not supported here", field=name, expected="the condition in the query")
     lookback = text("lookback_delta")
-    if lookback and parse_duration_ms(lookback, "lookback_delta") != LOOKBACK_MS:
+    if lookback and _read(read_duration_ms, "lookback_delta", lookback) != LOOKBACK_MS:
         said = f"lookback_delta is {format_duration(LOOKBACK_MS)} in every cluster, {lookback} is not supported"
         raise UnsupportedQuery(said, construct="lookback_delta")
     return Query(
@@ -157,7 +184,7 @@ def _timeout_ms(settings: Settings) -> int:
     got = text("timeout")
     if not got:
         return settings.default_timeout_ms
-    timeout_ms = parse_duration_ms(got, "timeout")
+    timeout_ms = _read(read_duration_ms, "timeout", got)
     if timeout_ms <= 0:
         _refuse("timeout", got, "a query needs some time")
     # As in Prometheus, a longer wait than the server allows is cut to that.
@@ -166,16 +193,17 @@ def _timeout_ms(settings: Settings) -> int:
 
 def _step_ms() -> int:
     got = text("step")
-    if not _NUMBER.fullmatch(got):
-        try:
-            step_ms = parse_duration_ms(got, "step")
-        except FederationError:
-            _refuse("step", got, f'cannot parse "{got}" to a valid duration')
-    else:
-        step_ms = parse_duration_ms(got.lstrip("+"), "step") if not got.startswith("-") else 0
+    step_ms = _read(read_duration_ms, "step", got)
     if step_ms <= 0:
         _refuse("step", got, "zero or negative query resolution step widths are not accepted. Try a positive integer")
     return step_ms
+
+
+def _read(read: Callable[[str], int], name: str, got: str) -> int:
+    try:
+        return read(got)
+    except ValueError as exc:
+        _refuse(name, got, str(exc))
 
 
 def _names(name: str) -> tuple[str, ...]:

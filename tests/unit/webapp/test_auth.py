@@ -213,9 +213,28 @@ def test_a_trace_shows_only_spans_of_the_scope(tokens: FlaskClient) -> None:
     assert tokens.get(f"/api/v1/traces/{TRACE_ID}", headers=headers).status_code == 404
 
 
-def test_asking_for_a_cluster_outside_the_scope_is_forbidden(tokens: FlaskClient) -> None:
-    response = tokens.post("/api/v1/metrics/query", json=QUERY | {"clusters": ["app-prod"]}, headers=bearer(claims()))
-    assert (response.status_code, response.json["clusters"]) == (403, ["app-prod"])
+@pytest.mark.parametrize("narrow", ["clusters", "environments", "require"])
+def test_a_cluster_outside_the_scope_is_as_one_that_is_not_there(tokens: FlaskClient, narrow: str) -> None:
+    def told(name: str) -> tuple[int, str]:
+        value = f"critical:{name}" if narrow == "require" else [name]
+        asked = QUERY | {narrow: value}
+        response = tokens.post("/api/v1/metrics/query", json=asked, headers=bearer(claims(clusters=["stage"])))
+        (error,) = response.json["errors"]
+        return response.status_code, f"{error} {response.json['detail']}".replace(name, "X")
+
+    assert told("prod") == told("pord")
+    assert told("prod")[0] == 400
+
+
+def test_options_say_which_methods_a_route_takes_with_and_without_a_token(tokens: FlaskClient) -> None:
+    for path, methods in (
+        ("/api/v1/queries", {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("/prometheus/api/v1/label/job/values", {"GET", "HEAD", "OPTIONS"}),
+    ):
+        for headers in ({}, bearer(claims()), FAULTS["expired"]):
+            response = tokens.options(path, headers=headers)
+            assert (response.status_code, response.data) == (200, b"")
+            assert set(response.headers["Allow"].split(", ")) == methods
 
 
 def test_another_tenants_job_is_not_found_by_any_route(tokens: FlaskClient) -> None:
