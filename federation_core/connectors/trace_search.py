@@ -94,6 +94,8 @@ class StretchedSearch:
     window_ns: tuple[int, int]
     direction: Direction
     limit: int
+    #: The longest stretch that the store searches at once.
+    longest_s: int = 2**40
     parts: dict[str, tuple[int, TracePart]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     more: bool = False
@@ -105,7 +107,7 @@ class StretchedSearch:
         # The store knows whole seconds.
         start_s, end_s = start_ns // NS_PER_S, -(-end_ns // NS_PER_S)
         backward, size = self.direction == "backward", self.limit + 1
-        length = end_s - start_s
+        length = min(end_s - start_s, self.longest_s)
         edge = end_s if backward else start_s
         # The far end of a stretch that is known to hold too many, while it lies ahead.
         crowded: int | None = None
@@ -128,7 +130,7 @@ class StretchedSearch:
             if edge == (start_s if backward else end_s) or self._certain(low, high) > self.limit:
                 return self.answer()
             # As much longer as so many traces would take where they are no denser, and into a crowd half way.
-            length = (high - low) * max(size // (len(found.trace_ids) + 1), 1)
+            length = min((high - low) * max(size // (len(found.trace_ids) + 1), 1), self.longest_s)
             if crowded == edge:
                 crowded = None
             if crowded is not None:

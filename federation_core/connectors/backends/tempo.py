@@ -30,6 +30,8 @@ from federation_core.signals.traces.language import parse
 from federation_core.signals.traces.payload import FoundTraces, window_ns
 from federation_core.tenancy import Scope
 
+#: What one search of Tempo may cover unless it is configured otherwise (`max_search_duration`).
+_LONGEST_S: Final = 168 * 3_600
 #: How far back the inventory looks where the deadline has a clock; without times Tempo looks at what is recent.
 _INVENTORY_S: Final = 3_600
 
@@ -67,7 +69,9 @@ class Tempo:
         def fetch(trace_ids: Sequence[str]) -> list[TraceAnswer]:
             return at_once(lambda trace_id: self._api.trace(trace_id, deadline, allowance), trace_ids)
 
-        stretched = StretchedSearch("Tempo", search, (start_ns, end_ns), leaf.direction, leaf.limit or DEFAULT_LIMIT)
+        stretched = StretchedSearch(
+            "Tempo", search, (start_ns, end_ns), leaf.direction, leaf.limit or DEFAULT_LIMIT, _LONGEST_S
+        )
         found, cut = stretched.run(find, fetch)
         return Fetched(found, truncated=cut)
 

@@ -52,10 +52,12 @@ class Store:
         return [Span(trace_id, f"{n:016x}", "", "op", "web", at, 1) for n, at in enumerate(self.starts[trace_id], 1)]
 
     def run(
-        self, window_s: tuple[int, int], limit: int, direction: Direction = "backward"
+        self, window_s: tuple[int, int], limit: int, direction: Direction = "backward", longest_s: int = 2**40
     ) -> tuple[list[str], bool, str]:
         window_ns = (window_s[0] * NS_PER_S, window_s[1] * NS_PER_S)
-        found, cut = StretchedSearch("Tempo", SpanSearch(), window_ns, direction, limit).run(self.find, self.fetch)
+        found, cut = StretchedSearch("Tempo", SpanSearch(), window_ns, direction, limit, longest_s).run(
+            self.find, self.fetch
+        )
         return [part.trace_id for part in found.parts], found.more, cut
 
     def truth(self, window_s: tuple[int, int], direction: Direction) -> list[str]:
@@ -94,6 +96,22 @@ def test_searches_have_an_end() -> None:
     assert len(store.asked) <= MOST_SEARCHES
 
 
+@pytest.mark.parametrize("direction", ["backward", "forward"])
+def test_no_stretch_is_longer_than_the_store_searches_at_once(direction: Direction) -> None:
+    store = Store([[day * 86_400 * NS_PER_S] for day in range(0, 60, 3)], by_chance)
+    found, more, cut = store.run((0, 60 * 86_400), 30, direction, 7 * 86_400)
+    assert (found, more, cut) == (store.truth((0, 60 * 86_400), direction), False, "")
+    assert max(high - low for low, high, _ in store.asked) == 7 * 86_400
+
+
+def test_more_time_than_all_searches_cover_is_said_in_words() -> None:
+    assert Store([], by_chance).run((0, 30 * 86_400), 20, "backward", 86_400) == (
+        [],
+        True,
+        f"{14 * 86_400} s were not looked at: that needs more than 16 searches",
+    )
+
+
 def test_a_trace_is_fetched_once_even_if_it_lies_in_every_stretch() -> None:
     store = Store([[0, 99 * NS_PER_S], *([n * NS_PER_S] for n in range(99))], newest_first)
     store.run((0, 100), 3)
@@ -107,13 +125,14 @@ def test_a_trace_is_fetched_once_even_if_it_lies_in_every_stretch() -> None:
     starts=st.lists(st.lists(st.integers(0, 200), min_size=1, max_size=3), max_size=60),
     window=st.tuples(st.integers(0, 60), st.integers(1, 60)),
     limit=st.integers(1, 8),
+    longest_s=st.sampled_from([5, 2**40]),
 )
 def test_an_answer_without_words_is_exact(
-    order: Order, direction: Direction, starts: list[list[int]], window: tuple[int, int], limit: int
+    order: Order, direction: Direction, starts: list[list[int]], window: tuple[int, int], limit: int, longest_s: int
 ) -> None:
     store = Store([[at * NS_PER_S // 3 for at in of] for of in starts], order)
     window_s = (window[0], window[0] + window[1])
-    found, more, cut = store.run(window_s, limit, direction)
+    found, more, cut = store.run(window_s, limit, direction, longest_s)
     truth = store.truth(window_s, direction)
     if not cut:
         assert (found, more) == (truth[:limit], len(truth) > limit)
