@@ -194,8 +194,11 @@ class ShardRunner:
         except ClusterError as exc:
             return _failed(shard, exc)
         except FederationError as exc:
-            # The worker's configuration is wrong, which is this cluster's trouble and not the query's.
-            return _failed(shard, Unreachable(exc.message, cluster=shard.cluster_name))
+            # The worker's configuration is wrong, which is this cluster's trouble and not the query's. Who asks reads
+            # no more than that: the message names files of this machine.
+            _log.error("a connector could not be opened: %s", exc.message, extra={"cluster": shard.cluster_name})
+            said = "the configuration of its worker is wrong; the worker's log has more"
+            return _failed(shard, Unreachable(said, cluster=shard.cluster_name))
         except Exception as exc:
             _log.exception("a connector could not be opened")
             return _failed(shard, Unreachable(f"its connector fails: {type(exc).__name__}", cluster=shard.cluster_name))

@@ -18,7 +18,7 @@ from federation_core.connectors.backends import embedded
 from federation_core.connectors.otlp import Ingest
 from federation_core.connectors.stores.segments import SegmentStore
 from federation_core.connectors.stores.segments_read import SegmentReader
-from federation_core.errors import InvalidConfig, QueryCanceled, TimedOut, Unreachable
+from federation_core.errors import ClusterError, InvalidConfig, QueryCanceled, TimedOut, Unreachable
 from federation_core.labels import NAME, Labels, Matcher, MatchOp
 from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, Direction, TimeRange
@@ -292,6 +292,18 @@ class TestEverySignal:
         with pytest.raises(Unreachable, match="no embedded store") as caught:
             asked(tmp_path / "none", signal, text)
         assert caught.value.cluster == "prod"
+
+    @pytest.mark.parametrize(("signal", "text"), [("metrics", "x[1m]"), ("traces", "{ }"), ("logs", "{}")])
+    def test_where_a_store_lies_is_for_the_log(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, signal: str, text: str
+    ) -> None:
+        for manifest in (None, b"{", b'{"format": 99}'):
+            if manifest is not None:
+                (tmp_path / "manifest.json").write_bytes(manifest)
+            with pytest.raises(ClusterError) as caught:
+                asked(tmp_path, signal, text)
+            assert str(tmp_path) not in f"{caught.value.to_wire()}"
+        assert {str(tmp_path) in record.why for record in caplog.records} == {True}
 
     def test_a_backend_without_a_path_is_a_mistake_with_its_place(self) -> None:
         backend = Backend("metrics", "embedded", origin="clusters.yaml:7")

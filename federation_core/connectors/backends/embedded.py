@@ -6,6 +6,7 @@ evaluates beside it. Configured as `{kind: embedded, path: DIR}`; DIR may appear
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -26,6 +27,9 @@ from federation_core.plan import Leaf
 from federation_core.query import Deadline
 from federation_core.tenancy import Limits, Scope
 
+#: What a caller reads in place of a store's folder.
+_PLACE = "<store>"
+_log = logging.getLogger(__name__)
 #: (store, leaf, what the tenant may use, check of the deadline) → answer.
 Fetch = Callable[[SegmentReader, Leaf, Limits, Callable[[], None]], Fetched]
 _FETCH: Mapping[str, Fetch] = {
@@ -91,8 +95,11 @@ class Embedded:
         deadline.check(now_ms, self._cluster)
 
     def _named(self, error: ClusterError) -> ClusterError:
-        """Return the error with the cluster it belongs to."""
-        return type(error)(error.message, **{**error.details, "cluster": self._cluster})
+        """Return the error with the cluster it belongs to. Who asks reads it; where the store lies is for the log."""
+        said = error.message.replace(str(self._reader.path), _PLACE)
+        if said != error.message:
+            _log.warning("an embedded store does not answer", extra={"cluster": self._cluster, "why": error.message})
+        return type(error)(said, **{**error.details, "cluster": self._cluster})
 
 
 def connect(cluster: Cluster, backend: Backend) -> Connector:

@@ -14,7 +14,7 @@ from federation_core.connectors.stores.jobs import Jobs
 from federation_core.connectors.stores.jobs_parts import JobParts
 from federation_core.connectors.stores.redis import connect
 from federation_core.connectors.stores.sealed import unseal
-from federation_core.errors import Rejected, StoreUnavailable, TooLarge, WireVersionMismatch
+from federation_core.errors import InvalidConfig, Rejected, StoreUnavailable, TooLarge, WireVersionMismatch
 from federation_core.labels import Labels
 from federation_core.outcome import Partial
 from federation_core.signals.metrics import KIND
@@ -111,6 +111,19 @@ def test_a_connector_that_cannot_be_opened_is_the_clusters_fault(
     open_connector(fail)
     assert runner.run(message("prod")) == "prod"
     assert "ImportError" in part(jobs, "prod").verdict().reason
+
+
+def test_a_wrong_configuration_names_its_files_in_the_log_alone(
+    runner: ShardRunner, jobs: Jobs, open_connector: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise InvalidConfig("/etc/appsentry/clusters.yaml:7: the certificates of /etc/ca.pem cannot be used")
+
+    open_connector(fail)
+    runner.run(message("prod"))
+    row = part(jobs, "prod").verdict()
+    assert (row.verdict.value, "/etc" in f"{row.to_wire()}") == ("failed", False)
+    assert "/etc/ca.pem" in caplog.text
 
 
 def test_a_connector_is_opened_once_however_many_threads_ask(
