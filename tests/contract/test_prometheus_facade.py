@@ -137,6 +137,22 @@ def test_a_query_that_is_wrong_has_prometheus_errors(web: WebServer) -> None:
         assert (answer.status_code, answer.json["errorType"]) == (status, kind)
 
 
+def test_a_url_of_eight_thousand_bytes_is_read_and_a_longer_question_is_sent_as_a_form(web: WebServer) -> None:
+    def matches(count: int) -> list[tuple[str, str]]:
+        return [("match[]", f'{METRIC}{{pod!="{number:04}"}}') for number in range(count)]
+
+    (most,) = (n for n in range(300) if len(urlencode(matches(n))) < 8_000 <= len(urlencode(matches(n + 1))))
+    answer = get(web, f"{API}/series", *matches(most))
+    assert [row["cluster"] for row in answer.json["data"]] == LIT
+    assert get(web, f"{API}/series", *matches(most + 10)).status_code == 414
+    assert form(web, f"{API}/series", matches(most + 10)).json == answer.json
+
+
+def test_a_browser_may_ask_for_the_methods_of_a_route(web: WebServer) -> None:
+    answer = web.send("OPTIONS", f"{API}/query")
+    assert (answer.status_code, set(answer.headers["Allow"].split(", "))) == (200, {"GET", "HEAD", "OPTIONS", "POST"})
+
+
 class TestDiscovery:
     def test_what_every_cluster_has_is_listed_with_what_is_missing(self, web: WebServer) -> None:
         answer = form(web, f"{API}/series", [("match[]", METRIC), ("match[]", "depth")])

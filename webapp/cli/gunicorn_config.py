@@ -20,6 +20,8 @@ workers = 1
 threads = 64 + webapp.MAX_LISTENERS
 worker_connections = 2 * threads
 keepalive = 75
+# The most that gunicorn reads of a URL without reading for ever: it comes before any token. Longer ones are 414.
+limit_request_line = 8190
 #: How long running requests may finish after SIGTERM, in seconds.
 graceful_timeout = 2
 # The control socket would lie in the home directory, one for all servers of the user.
