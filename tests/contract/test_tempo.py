@@ -111,6 +111,17 @@ class TestTheTruth:
             assert facts_of(trace) == expected_trace(trace_id), trace_id
             assert trace.duration_ns == int(TRACES[trace_id]["duration_ns"]), trace_id
 
+    def test_a_dark_cluster_costs_its_spans_and_no_more(self, connectors: dict[str, Connector]) -> None:
+        trace_id = "0000000000000000e31783f353e247aa"
+        dark = {**connectors, "prod": tempo(f"http://127.0.0.1:{_free_port()}")}
+        result = ask(dark, "traces", trace_id)
+        assert isinstance(result.payload, Trace)
+        assert (result.status, result.payload.clusters) == ("partial", ("app-prod", "shared-services"))
+        assert {verdict.cluster for verdict in result.coverage.clusters if verdict.verdict is not Verdict.OK} == {
+            "prod"
+        }
+        assert {span.parent_id for span in result.payload.spans} >= {"7d045105730fb739"}
+
     def test_a_search_over_all_clusters_finds_every_trace_that_was_recorded(
         self, connectors: dict[str, Connector]
     ) -> None:
