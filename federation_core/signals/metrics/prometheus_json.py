@@ -19,6 +19,9 @@ from federation_core.labels import Labels
 from federation_core.query import Query
 from federation_core.signals.metrics.frame import Bools, Floats, Frame, Grid, Ints, Payload, SampleColumns, StringValue
 
+#: Python prints what lies between them without an exponent, as Go does.
+_LEAST_PLAIN, _TOO_LARGE = 1e-4, 1e16
+
 
 def to_json(payload: Payload, query: Query | None = None) -> dict[str, Any]:
     """Return `{"resultType": …, "result": …}`: vector, scalar or string for an instant, matrix for a range.
@@ -83,6 +86,18 @@ def format_value(value: float) -> str:
     return repr(value)
 
 
+def format_values(values: Floats) -> list[str]:
+    """Print the values of samples, most of which need no look at each.
+
+    >>> format_values(np.array([1.0, -0.0, 0.25])), format_values(np.array([1.0, 1e21]))
+    (['1', '-0', '0.25'], ['1', '1e+21'])
+    """
+    sizes = np.abs(values)
+    if not (((sizes >= _LEAST_PLAIN) & (sizes < _TOO_LARGE)) | (values == 0)).all():
+        return list(map(format_value, values.tolist()))
+    return [text[:-2] if text[-2:] == ".0" else text for text in map(repr, values.tolist())]
+
+
 def format_scalar(value: float) -> str:
     """Print a scalar, which Prometheus never gives an exponent.
 
@@ -109,9 +124,9 @@ def _matrix(frame: Frame) -> list[dict[str, Any]]:
     result = []
     for labels, values, present in zip(frame.labels, frame.values, frame.present, strict=True):
         steps = np.flatnonzero(present)
-        points = zip(steps.tolist(), values[steps].tolist(), strict=True)
+        points = zip(steps.tolist(), format_values(values[steps]), strict=True)
         if len(steps):
-            result.append({"metric": dict(labels), "values": [[seconds[j], format_value(v)] for j, v in points]})
+            result.append({"metric": dict(labels), "values": [[seconds[j], text] for j, text in points]})
     return result
 
 
@@ -120,9 +135,9 @@ def _raw_matrix(columns: SampleColumns) -> list[dict[str, Any]]:
     result = []
     for row, labels in enumerate(shown.labels):
         span = slice(int(shown.offsets[row]), int(shown.offsets[row + 1]))
-        points = zip(shown.t_ms[span].tolist(), shown.values[span].tolist(), strict=True)
+        points = zip(shown.t_ms[span].tolist(), format_values(shown.values[span]), strict=True)
         if span.start < span.stop:
-            values = [[format_seconds(t), format_value(v)] for t, v in points]
+            values = [[format_seconds(t), text] for t, text in points]
             result.append({"metric": dict(labels), "values": values})
     return result
 

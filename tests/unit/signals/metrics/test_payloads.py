@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from federation_core.signals.metrics.frame import STALE_BITS, Frame, Grid, Sampl
 from federation_core.signals.metrics.prometheus_json import (
     format_scalar,
     format_value,
+    format_values,
     from_json,
     samples_from_json,
     to_json,
@@ -229,6 +231,13 @@ def test_a_scalar_is_a_scalar_at_an_instant_and_a_matrix_over_a_range() -> None:
 def test_values_are_printed_as_prometheus_prints_them(value: float, sample: str, scalar: str) -> None:
     assert (format_value(value), format_scalar(value)) == (sample, scalar)
     assert repr(float(sample)) == repr(float(scalar)) == repr(value)
+
+
+@given(st.lists(st.floats(), max_size=8))
+def test_many_values_are_printed_as_each_is(values: list[float]) -> None:
+    plain = [round(math.remainder(value, 1000), 3) if math.isfinite(value) else 1.0 for value in values]
+    for some in (values, plain):
+        assert format_values(np.array(some)) == [format_value(value) for value in some]
 
 
 def recorded(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
