@@ -77,7 +77,7 @@ def _worded(error: FederationError, detail: str) -> str:
     """Say it as Prometheus does, the parameter first."""
     match error:
         case QuerySyntaxError(line=line, column=column) if line:
-            rest = detail.removeprefix(f"line {line}, column {column}: ")
+            rest = detail.removeprefix(f"line {line}, column {column}: ").removeprefix(f"{line}:{column}: ")
             return f'invalid parameter "query": {line}:{column}: parse error: {rest}'
         case QuerySyntaxError():
             return f'invalid parameter "query": parse error: {detail}'

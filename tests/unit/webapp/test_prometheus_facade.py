@@ -103,6 +103,13 @@ class TestQuery:
         assert said.startswith('invalid parameter "query": ')
         assert "parse error" in said
 
+    @pytest.mark.parametrize(
+        ("query", "place"), [("sum(\nup) + rate(up)", "2:7"), ('up{job=~"("}', "1:9"), ("1e400", "1:1")]
+    )
+    def test_the_place_of_a_syntax_error_is_told_once(self, client: FlaskClient, query: str, place: str) -> None:
+        said = refused(client.post(f"{API}/query", data={"query": query}), 400, "bad_data")
+        assert (said.partition("parse error: ")[0], said.count(place)) == (f'invalid parameter "query": {place}: ', 1)
+
     @pytest.mark.parametrize("url", [f"{API}/query", f"{API}/query?query=", f"{API}/format_query"])
     def test_no_query_is_bad_data(self, client: FlaskClient, url: str) -> None:
         assert "no expression found in input" in refused(client.get(url), 400, "bad_data")
