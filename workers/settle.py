@@ -138,7 +138,7 @@ def _combine(jobs: Jobs, plan: Plan, served: Served, clock: Callable[[], int]) -
     def in_time() -> None:
         if clock() - started_ms > CLAIM_MS:
             # From now on another one may settle, and would take as long.
-            raise QueryTimeout(f"putting the clusters' answers together took more than {CLAIM_MS // 1000} s")
+            raise QueryTimeout(f"putting the clusters' answers together took more than {CLAIM_MS / 1000:g} s")
 
     kind = kind_named(plan.query.signal)
     names = [shard.cluster_name for shard in plan.shards]
