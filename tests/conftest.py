@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import hypothesis
 import pytest
@@ -22,6 +24,9 @@ hypothesis.settings.load_profile("untimed")
 for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
+
+Say: TypeAlias = Callable[[str], None]
+_SAID = "said"
 
 #: Debian packages that bring the programs some tests run for real.
 PACKAGES = {
@@ -51,6 +56,29 @@ def require_program(name: str) -> str:
     if path is None:
         pytest.skip(f"{name} is not installed: apt-get install {PACKAGES[name]}")
     return path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of one folder."""
+    for item in items:
+        if Path(__file__).parent / "oracle" in item.path.parents:
+            item.add_marker("oracle")
+
+
+@pytest.fixture
+def say(record_property: Callable[[str, object], None]) -> Say:
+    """Put into words what a test has found, for the summary of the run, whichever process it runs in."""
+    return lambda text: record_property(_SAID, text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests have said."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
+    said = [(report.nodeid, text) for report in reports for name, text in report.user_properties if name == _SAID]
+    if said:
+        terminalreporter.section("what tests have found")
+    for test, text in sorted(said):
+        terminalreporter.line(f"{test.rpartition('/')[2]}\n  {text}")
 
 
 @pytest.fixture(scope="session")

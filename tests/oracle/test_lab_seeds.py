@@ -24,6 +24,7 @@ from federation_core.labels import CLUSTER, NAME, Labels
 from federation_core.signals.metrics.expr import selectors
 from federation_core.signals.metrics.parse import parse
 from federation_core.signals.metrics.prometheus_json import to_json
+from tests.conftest import Say
 from tests.lab import compare
 from tests.lab.gen import CLUSTERS
 from tests.oracle.test_against_prometheus import QUERIES, time_range_of
@@ -93,10 +94,9 @@ def judge(oracle: str, connectors: Mapping[str, Connector], queries: Iterable[tu
             api.conn.close()
 
 
-def require_right(judged: list[Judged], what: str, capsys: pytest.CaptureFixture[str]) -> None:
+def require_right(judged: list[Judged], what: str, say: Say) -> None:
     """Print the tally, and fail with what is wrong."""
-    with capsys.disabled():
-        print(f"\n{what}: {dict(sorted(Counter(one.verdict for one in judged).items()))} of {len(judged)}")
+    say(f"{what}: {dict(sorted(Counter(one.verdict for one in judged).items()))} of {len(judged)}")
     wrong = [one for one in judged if one.verdict not in ("same", "tie", "both-error")]
     assert not wrong, f"{len(wrong)} are wrong:\n" + "\n".join(map(str, wrong[:10]))
     # The verdicts would say the same of queries that are all refused.
@@ -110,11 +110,11 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_seed_is_answered_as_by_one_prometheus(
-    prometheus_binary: Prometheus, seed: int, run_folder: Path, capsys: pytest.CaptureFixture[str]
+    prometheus_binary: Prometheus, seed: int, run_folder: Path, say: Say
 ) -> None:
     assert len(LAB) == 75
     with lab_on(prometheus_binary, written(seed, run_folder) / "plain") as started:
-        require_right(judge(started.oracle.address, started.connectors("exact"), LAB), f"lab, seed {seed}", capsys)
+        require_right(judge(started.oracle.address, started.connectors("exact"), LAB), f"lab, seed {seed}", say)
 
 
 @pytest.mark.parametrize(("pushdown", "queries"), [("off", ALL), ("exact", OURS)], ids=["off", "exact"])
@@ -123,27 +123,27 @@ def test_engines_that_are_given_selectors_alone_or_all_they_answer_exactly(
     pushdown: str,
     queries: list[tuple[str, str]],
     run_folder: Path,
-    capsys: pytest.CaptureFixture[str],
+    say: Say,
 ) -> None:
     with lab_on(prometheus_binary, written(7, run_folder) / "plain") as started:
         judged = judge(started.oracle.address, started.connectors(pushdown), queries)
-    require_right(judged, f"pushdown {pushdown}, seed 7", capsys)
+    require_right(judged, f"pushdown {pushdown}, seed 7", say)
 
 
 @pytest.mark.parametrize(("seed", "own"), [(seed, kind) for seed, (kind, _) in OWN.items()])
 def test_backends_whose_series_have_a_label_cluster_of_their_own(
-    prometheus_binary: Prometheus, seed: int, own: str, run_folder: Path, capsys: pytest.CaptureFixture[str]
+    prometheus_binary: Prometheus, seed: int, own: str, run_folder: Path, say: Say
 ) -> None:
     with lab_on(prometheus_binary, written(seed, run_folder) / own) as started:
         judged = judge(started.oracle.address, started.connectors("exact"), (*ALL, *EXPORTED))
-    require_right(judged, f"{own} label cluster, seed {seed}", capsys)
+    require_right(judged, f"{own} label cluster, seed {seed}", say)
 
 
 def test_backends_of_which_some_series_have_a_label_cluster_and_others_not(
     prometheus_binary: Prometheus,
     tmp_path: Path,
     run_folder: Path,
-    capsys: pytest.CaptureFixture[str],
+    say: Say,
 ) -> None:
     """`prod` holds what another cluster, `eu`, has sent to it; in `shared-services` some series say where they are."""
     folder = shutil.copytree(written(7, run_folder) / "plain", tmp_path / "lab")
@@ -155,14 +155,14 @@ def test_backends_of_which_some_series_have_a_label_cluster_and_others_not(
         add_rows(folder / server, own, cluster="shared-services")
     with lab_on(prometheus_binary, folder) as started:
         judged = judge(started.oracle.address, started.connectors("exact"), (*ALL, *EXPORTED))
-    require_right(judged, "some series with a label cluster, seed 7", capsys)
+    require_right(judged, "some series with a label cluster, seed 7", say)
 
 
 def test_one_series_both_with_and_without_the_label_is_a_conflict_of_the_queries_that_read_it(
     prometheus_binary: Prometheus,
     tmp_path: Path,
     run_folder: Path,
-    capsys: pytest.CaptureFixture[str],
+    say: Say,
 ) -> None:
     twice = rows_of(7, "prod", lambda name, labels: name == "queue_depth" and labels["service"] == "checkout")[-1]
     prod = shutil.copytree(written(7, run_folder) / "plain" / "prod", tmp_path / "prod")
@@ -175,7 +175,7 @@ def test_one_series_both_with_and_without_the_label_is_a_conflict_of_the_queries
         other = running.enter_context(prometheus_on(prometheus_binary, prod))
         connectors = started.connectors("exact") | {"prod": connector("prod", other)}
         others = [query for query, reads in zip(ALL, reading, strict=True) if not reads]
-        require_right(judge(started.oracle.address, connectors, others), "beside a conflict, seed 7", capsys)
+        require_right(judge(started.oracle.address, connectors, others), "beside a conflict, seed 7", say)
         for (when, text), reads in zip(ALL, reading, strict=True):
             if reads:
                 with pytest.raises(MergeConflict, match="cluster prod holds a series both with and without"):
@@ -183,7 +183,7 @@ def test_one_series_both_with_and_without_the_label_is_a_conflict_of_the_queries
 
 
 def test_victoria_metrics_answers_as_one_prometheus_by_its_raw_samples(
-    prometheus_binary: Prometheus, tmp_path: Path, run_folder: Path, capsys: pytest.CaptureFixture[str]
+    prometheus_binary: Prometheus, tmp_path: Path, run_folder: Path, say: Say
 ) -> None:
     """Two clusters of it among six: its engine extrapolates by rules of its own and is given nothing to evaluate.
 
@@ -205,7 +205,7 @@ def test_victoria_metrics_answers_as_one_prometheus_by_its_raw_samples(
         lossy = [asked for asked in ALL if "cache_hit_ratio" in asked[1]]
         lossless = [asked for asked in ALL if asked not in lossy]
         judged = judge(started.oracle.address, connectors, lossless)
-        require_right([*judged, *judge(without_nan, connectors, lossy)], "VictoriaMetrics in two, seed 7", capsys)
+        require_right([*judged, *judge(without_nan, connectors, lossy)], "VictoriaMetrics in two, seed 7", say)
         assert [one for one in judge(started.oracle.address, connectors, lossy) if one.verdict == "DIFF"]
 
 

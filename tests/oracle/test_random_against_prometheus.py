@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from federation_core.labels import NAME
+from tests.conftest import Say
 from tests.oracle.answers import Engine
 from tests.oracle.random_net import Net
 from tests.support.prometheus_server import PrometheusClient
@@ -59,14 +60,13 @@ EXPECTED = {
 def test_any_query_answers_as_prometheus_does(
     high_prometheus: PrometheusClient,
     high_stores: Mapping[str, Sequence[Series]],
-    capsys: pytest.CaptureFixture[str],
+    say: Say,
 ) -> None:
     net = Net(high_prometheus, Engine.over(high_stores), random.Random(SEED))
     different = list(net.mismatches(QUERIES))
     tally = net.tally
-    with capsys.disabled():
-        print(f"\n{RERUN}, {tally.queries} queries, {tally.answered} answers not empty, {tally.empty} empty")
-        print(tally.table())
+    say(f"{RERUN}, {tally.queries} queries, {tally.answered} answers not empty, {tally.empty} empty")
+    say(tally.table())
     shown = "\n".join(str(net.shrunk(found)) for found in different[:SHOWN])
     assert not different, f"{RERUN}: {len(different)} of {QUERIES} are answered differently, the first ones:\n{shown}"
     assert not tally.refused.keys() - {"execution"}, f"{RERUN}: {tally.refused}"

@@ -18,6 +18,7 @@ from federation_core.errors import FederationError, QueryExecutionError
 from federation_core.labels import Labels
 from federation_core.query import TimeRange
 from federation_core.signals.metrics.prometheus_json import to_json
+from tests.conftest import Say
 from tests.oracle.answers import Answer, Engine, Outcome, Refusal, difference, read_data
 from tests.oracle.random_net import Mismatch, drawn, shrink
 from tests.support.random_queries import PROMETHEUS_3, Tree
@@ -53,7 +54,7 @@ def federated(text: str, stores: Stores, asked: TimeRange, order: Sequence[str])
 
 
 @pytest.mark.parametrize("ways", WAYS)
-def test_clusters_answer_as_one_engine(ways: int, stores: Stores, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clusters_answer_as_one_engine(ways: int, stores: Stores, say: Say) -> None:
     rng, told, queries = random.Random(f"{SEED}/{ways}"), Counter[str](), -(-QUERIES // len(WAYS))
     shares = cut(stores, ways, rng)
     engine = Engine.over(shares)
@@ -69,8 +70,7 @@ def test_clusters_answer_as_one_engine(ways: int, stores: Stores, capsys: pytest
         return difference(got, want, chosen=tree.facts.chosen)
 
     different = [Mismatch(tree, asked, how) for tree, asked in drawn(rng, queries) if (how := compare(tree, asked))]
-    with capsys.disabled():
-        print(f"\n{RERUN}, {queries} queries over {ways} clusters: {dict(told)}")
+    say(f"{RERUN}, {queries} queries over {ways} clusters: {dict(told)}")
     assert told["answered"] >= 0.6 * queries, RERUN
     assert told["answered where one engine refuses"] <= 0.02 * queries, RERUN
     shown = "\n".join(str(shrink(found, compare)) for found in different[:5])

@@ -20,6 +20,7 @@ from federation_core.connectors import Connector
 from federation_core.errors import FederationError, QueryExecutionError
 from federation_core.query import TimeRange
 from federation_core.signals.metrics.prometheus_json import to_json
+from tests.conftest import Say
 from tests.oracle.answers import Answer, Outcome, Refusal, difference, read, read_data
 from tests.oracle.random_net import Mismatch, drawn
 from tests.support.connected import federate_over
@@ -46,7 +47,7 @@ def test_six_servers_answer_as_one(
     prometheus_binary: str,
     high_stores: Mapping[str, Sequence[Series]],
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    say: Say,
 ) -> None:
     different, told = [], Counter[str]()
     labelled = sorted(high_stores)[::2]
@@ -62,8 +63,7 @@ def test_six_servers_answer_as_one(
                     told[f"answered where one refuses, pushdown {pushdown}"] += 1
                 elif how := difference(got, want, chosen=tree.facts.chosen):
                     different.append(Mismatch(tree, asked, f"pushdown {pushdown}: {how}"))
-    with capsys.disabled():
-        print(f"\n{RERUN}, {QUERIES} queries over six servers: {dict(told)}")
+    say(f"{RERUN}, {QUERIES} queries over six servers: {dict(told)}")
     shown = "\n".join(map(str, different[:5]))
     assert not different, f"{RERUN}: {len(different)} answers are different, the first ones:\n{shown}"
     assert told["answered"] >= 0.7 * QUERIES, RERUN

@@ -17,6 +17,7 @@ from federation_core.query import TimeRange
 from federation_core.signals.metrics.expr import Aggregate, Call, Expr, children
 from federation_core.signals.metrics.printer import to_text
 from federation_core.signals.metrics.prometheus_json import to_json
+from tests.conftest import Say
 from tests.oracle.answers import Answer, Outcome, Refusal, difference, read, read_data
 from tests.support.connected import federate_over
 from tests.support.prometheus_lab import Lab, lab
@@ -57,9 +58,7 @@ def is_sorted(expr: Expr, asked: TimeRange) -> bool:
 @pytest.mark.parametrize(
     ("asked", "pushdown"), [(INSTANT, "exact"), (RANGE, "exact"), (INSTANT, "off")], ids=["instant", "range", "beside"]
 )
-def test_six_servers_answer_as_one(
-    servers: Lab, workload: Workload, asked: TimeRange, pushdown: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_six_servers_answer_as_one(servers: Lab, workload: Workload, asked: TimeRange, pushdown: str, say: Say) -> None:
     connectors = servers.connectors(pushdown)
     told, different = Counter[str](), []
     for text, expr in zip(workload.texts, workload.exprs, strict=True):
@@ -71,8 +70,7 @@ def test_six_servers_answer_as_one(
             else:
                 different.append(f"{text}\n    {found}")
         told["refused" if isinstance(want, Refusal) else "empty" if want.is_empty else "answered"] += 1
-    with capsys.disabled():
-        print(f"\n{len(workload.texts)} expressions over six servers, pushdown {pushdown}: {dict(told)}")
+    say(f"{len(workload.texts)} expressions over six servers, pushdown {pushdown}: {dict(told)}")
     shown = "\n".join(different[:5])
     assert not different, f"{len(different)} answers are different, the first ones:\n{shown}"
     assert told["answered"] >= 0.9 * len(workload.texts)

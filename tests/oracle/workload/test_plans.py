@@ -13,6 +13,7 @@ from federation_core.signals.metrics import KIND
 from federation_core.signals.metrics.expr import Expr
 from federation_core.signals.metrics.parse import parse, parse_root
 from federation_core.signals.metrics.printer import to_text
+from tests.conftest import Say
 from tests.support.sample_store import query_of
 from tests.support.workload import Workload
 from tests.support.workload.kinds import KINDS, kind_of
@@ -53,15 +54,12 @@ def test_no_leaf_names_the_virtual_label(workload: Workload) -> None:
 
 
 @pytest.mark.heavy  # So that what it prints is seen: of the fast tests, which run side by side, it is not.
-def test_few_expressions_need_series_as_they_are(workload: Workload, capsys: pytest.CaptureFixture[str]) -> None:
+def test_few_expressions_need_series_as_they_are(workload: Workload, say: Say) -> None:
     told, of_one = Counter[str](), 0
     for text, expr in zip(workload.texts, workload.exprs, strict=True):
         split = planned(text, expr)
         told[kind_of(expr, split)] += 1
         of_one += len(split.leaves) == 1
-    with capsys.disabled():
-        shown = ", ".join(f"{told[kind]} {kind}" for kind in KINDS)
-        print(
-            f"\n{len(workload.texts)} expressions over six clusters: {shown}; {of_one} are asked of one cluster alone"
-        )
+    shown = ", ".join(f"{told[kind]} {kind}" for kind in KINDS)
+    say(f"{len(workload.texts)} expressions over six clusters: {shown}; {of_one} are asked of one cluster alone")
     assert told["root over series"] + told["raw"] <= 0.05 * len(workload.texts)
