@@ -17,7 +17,7 @@ import numpy as np
 from federation_core.errors import Malformed
 from federation_core.labels import Labels
 from federation_core.query import Query
-from federation_core.signals.metrics.frame import Bools, Floats, Frame, Grid, Ints, Payload, SampleColumns, StringValue
+from federation_core.signals.metrics.frame import Floats, Frame, Grid, Ints, Payload, SampleColumns, StringValue
 
 #: Python prints what lies between them without an exponent, as Go does.
 _LEAST_PLAIN, _TOO_LARGE = 1e-4, 1e16
@@ -53,10 +53,12 @@ def from_json(data: Mapping[str, Any], grid: Grid) -> Frame:
             return Frame.scalar(grid, float(result[1]))
         if kind not in ("vector", "matrix"):
             raise ValueError(f"the result type is {kind!r}")
+        points = [series["values"] if kind == "matrix" else [series["value"]] for series in result]
+        times, numbers = _columns([point for some in points for point in some])
+        at = np.repeat(np.arange(len(result)), list(map(len, points))), _steps_of(times, grid)
         values = np.full((len(result), grid.steps), np.nan)
         present = np.zeros((len(result), grid.steps), dtype=np.bool_)
-        for row, series in enumerate(result):
-            _place(series["values"] if kind == "matrix" else [series["value"]], grid, values[row], present[row])
+        values[at], present[at] = numbers, True
         return Frame(tuple(Labels.of(series["metric"]) for series in result), grid, values, present)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError) as exc:
         raise Malformed(f"not an answer to the query that was sent: {exc}") from exc
@@ -147,8 +149,8 @@ def _columns(points: Sequence[Sequence[Any]]) -> tuple[Ints, Floats]:
     return times, np.array([float(v) for _, v in points], dtype=np.float64)
 
 
-def _place(points: Sequence[Sequence[Any]], grid: Grid, values: Floats, present: Bools) -> None:
-    times, numbers = _columns(points)
+def _steps_of(times: Ints, grid: Grid) -> Ints:
+    """Return the steps at these times; raises ValueError: one is between two or outside."""
     if grid.is_instant:
         steps, off = np.zeros(len(times), dtype=np.int64), times != grid.start_ms
     else:
@@ -156,4 +158,4 @@ def _place(points: Sequence[Sequence[Any]], grid: Grid, values: Floats, present:
         off = (rest != 0) | (steps < 0) | (steps >= grid.steps)
     if off.any():
         raise ValueError(f"the time {times[off][0]} ms is not on the grid")
-    values[steps], present[steps] = numbers, True
+    return steps
