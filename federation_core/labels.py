@@ -234,6 +234,23 @@ class Selector:
         return on, Selector(tuple(m for m in self.matchers if m.label != label))
 
 
+#: Any series at all: a metric without a name does not exist.
+ANY = Matcher(NAME, MatchOp.RE, ".+")
+
+
+def backend_accepts(selector: Selector) -> Selector:
+    """Return the selector with a condition that the empty label set does not satisfy, adding one where there is none.
+
+    Backends refuse a selector without one. Source: Prometheus documentation, "Querying basics".
+
+    >>> str(backend_accepts(Selector()).matchers[0])
+    '__name__=~".+"'
+    """
+    if any(not matcher.matches("") for matcher in selector.matchers):
+        return selector
+    return Selector((ANY, *selector.matchers))
+
+
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 

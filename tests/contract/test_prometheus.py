@@ -129,6 +129,13 @@ class TestTheLabelCluster:
         assert (len(asked.rows), asked.sent) == (rows, ["other"])
 
     @pytest.mark.parametrize("pushdown", ["exact", "off"])
+    @pytest.mark.parametrize("query", ['{cluster="prod",a!="1"}', '{exported_cluster="eu",__name__!="mixed"}'])
+    def test_what_is_left_of_the_conditions_is_what_the_backend_takes(
+        self, odd: str, query: str, pushdown: str
+    ) -> None:
+        assert ask_odd(odd, f"count({query})", pushdown).rows == [{}]
+
+    @pytest.mark.parametrize("pushdown", ["exact", "off"])
     @pytest.mark.parametrize("query", ["mixed", "sum(mixed)", "rate(mixed[5m])"])
     def test_a_series_with_it_and_the_same_without_are_a_conflict(self, odd: str, query: str, pushdown: str) -> None:
         with pytest.raises(MergeConflict, match="both with and without"):

@@ -16,11 +16,11 @@ from typing import Any, Final
 from federation_core.connectors import Fetched, Inventory
 from federation_core.connectors.backends.prometheus_api import PrometheusApi, Reply, seconds
 from federation_core.errors import Malformed
-from federation_core.labels import NAME, Labels, Selector
+from federation_core.labels import ANY, NAME, Labels, Selector
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
 from federation_core.signals.metrics.replicas import NO_REPLICAS, Replicas
-from federation_core.signals.series.expr import ANY, Discovery, Question, selector_text
+from federation_core.signals.series.expr import Discovery, Question, selector_text
 from federation_core.signals.series.language import parse
 from federation_core.signals.series.payload import Fact, Found, Row
 from federation_core.tenancy import Scope

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from federation_core.errors import MergeConflict
-from federation_core.labels import CLUSTER, EXPORTED_CLUSTER, Labels, Selector, set_aside
+from federation_core.labels import CLUSTER, EXPORTED_CLUSTER, Labels, Selector, backend_accepts, set_aside
 
 __all__ = ["EXPORTED_CLUSTER", "as_backend_has", "attach", "labels_above", "require_distinct", "set_aside"]
 
@@ -42,7 +42,7 @@ def as_backend_has(selector: Selector, cluster: str) -> Selector | None:
     on_cluster, rest = selector.split_label(CLUSTER)
     if not all(matcher.matches(cluster) for matcher in on_cluster):
         return None
-    return Selector(tuple(matcher for matcher in rest.matchers if not is_made_here(matcher.label)))
+    return backend_accepts(Selector(tuple(matcher for matcher in rest.matchers if not is_made_here(matcher.label))))
 
 
 def labels_above(

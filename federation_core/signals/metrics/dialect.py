@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from federation_core.labels import Selector
+from federation_core.labels import Selector, backend_accepts
 from federation_core.signals.metrics.expr import (
     Aggregate,
     Binary,
@@ -84,7 +84,7 @@ class Dialect:
         strange = [matcher for matcher in selector.matchers if not _is_plain(matcher.label)]
         if not all(matcher.matches("") for matcher in strange):
             return None
-        return Selector(tuple(matcher for matcher in selector.matchers if matcher not in strange))
+        return backend_accepts(Selector(tuple(matcher for matcher in selector.matchers if matcher not in strange)))
 
     def spelled(self, expr: Expr) -> Expr | None:
         """Return a resolved expression as this engine spells it; None where it may not know a part of it."""

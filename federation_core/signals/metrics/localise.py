@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from federation_core.labels import CLUSTER, Matcher
+from federation_core.labels import CLUSTER, Matcher, backend_accepts
 from federation_core.signals.metrics.distributive import is_constant
 from federation_core.signals.metrics.expr import (
     Aggregate,
@@ -83,7 +83,7 @@ def localise(leaf: Expr, cluster: str) -> Expr | None:
         case VectorSelector(selector=selector) | MatrixSelector(selector=selector):
             conditions, rest = selector.split_label(CLUSTER)
             accepted = all(matcher.matches(cluster) for matcher in conditions)
-            return replace(leaf, selector=rest) if accepted else None
+            return replace(leaf, selector=backend_accepts(rest)) if accepted else None
         case Binary(operator="or", left=left, right=right):
             here, there = localise(left, cluster), localise(right, cluster)
             if here is None or there is None:

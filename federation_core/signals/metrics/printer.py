@@ -70,15 +70,9 @@ def to_text(expr: Expr) -> str:
 
 
 def selector_text(selector: Selector) -> str:
-    """Print a selector; one that is met without any label gets a condition that every series meets.
-
-    PromQL has neither `{}` nor a selector of which that could be said.
-
-    >>> selector_text(Selector()), selector_text(Selector((Matcher("job", MatchOp.NE, "x"),)))
-    ('{__name__=~".+"}', '{job!="x",__name__=~".+"}')
-    """
-    if all(matcher.matches("") for matcher in selector.matchers):
-        selector = Selector((*selector.matchers, Matcher(NAME, MatchOp.RE, ".+")))
+    """Print a selector; one without any condition becomes the one that every series meets, as PromQL has no `{}`."""
+    if not selector.matchers:
+        return '{__name__=~".+"}'
     name, rest = "", selector.matchers
     first = rest[0]
     if first.label == NAME and first.op is MatchOp.EQ and _is_plain_name(first.value) and not _names_again(rest[1:]):

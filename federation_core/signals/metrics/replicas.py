@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from federation_core.labels import Labels, Selector
+from federation_core.labels import Labels, Selector, backend_accepts
 from federation_core.signals.metrics.expr import VectorSelector
 from federation_core.signals.metrics.frame import Bools, Floats, Frame, Grid, Ints, SampleColumns
 from federation_core.signals.metrics.run import SampleStore
@@ -59,7 +59,7 @@ class Replicas:
         dropped = [matcher for matcher in selector.matchers if matcher.label in self.names]
         if not all(matcher.matches("") for matcher in dropped):
             return None
-        return Selector(tuple(matcher for matcher in selector.matchers if matcher not in dropped))
+        return backend_accepts(Selector(tuple(matcher for matcher in selector.matchers if matcher not in dropped)))
 
     def without(self, labels: Iterable[Labels]) -> list[Labels]:
         """Return label sets without the replicas' labels."""

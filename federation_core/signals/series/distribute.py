@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from federation_core.errors import UnsupportedQuery
-from federation_core.labels import CLUSTER, EXPORTED_CLUSTER, Matcher, Selector
+from federation_core.labels import CLUSTER, EXPORTED_CLUSTER, Matcher, Selector, backend_accepts
 from federation_core.plan import Leaf
 from federation_core.query import Query
 from federation_core.signals import Split
-from federation_core.signals.series.expr import Discovery, Question, backend_accepts, to_text
+from federation_core.signals.series.expr import Discovery, Question, to_text
 
 LEAF_ID = "found"
 

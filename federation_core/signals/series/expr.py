@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from federation_core.labels import NAME, Matcher, MatchOp, Selector, quote
+from federation_core.labels import ANY, Selector, quote
 
-#: Any series at all: a metric without a name does not exist.
-ANY = Matcher(NAME, MatchOp.RE, ".+")
 _PLAIN_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -36,17 +34,6 @@ class Discovery:
     question: Question
     selectors: tuple[Selector, ...] = (Selector((ANY,)),)
     label: str = ""
-
-
-def backend_accepts(selector: Selector) -> Selector:
-    """Return the selector with a condition that the empty label set does not satisfy, adding one where there is none.
-
-    >>> str(backend_accepts(Selector()).matchers[0])
-    '__name__=~".+"'
-    """
-    if any(not matcher.matches("") for matcher in selector.matchers):
-        return selector
-    return Selector((ANY, *selector.matchers))
 
 
 def to_text(expr: Discovery) -> str:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from federation_core.labels import Matcher, Selector
+from federation_core.labels import Matcher, Selector, backend_accepts
 from federation_core.scanner import Scanner
-from federation_core.signals.series.expr import Discovery, Question, backend_accepts
+from federation_core.signals.series.expr import Discovery, Question
 
 _WORD = re.compile(r"[A-Za-z_]+")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

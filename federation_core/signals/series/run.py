@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from federation_core.connectors import Connector, Fetched
 from federation_core.errors import Malformed
-from federation_core.labels import CLUSTER, EXPORTED_CLUSTER, Labels, set_aside
+from federation_core.labels import CLUSTER, EXPORTED_CLUSTER, Labels, backend_accepts, set_aside
 from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline
-from federation_core.signals.series.expr import Discovery, Question, backend_accepts, map_selectors, to_text
+from federation_core.signals.series.expr import Discovery, Question, map_selectors, to_text
 from federation_core.signals.series.language import parse
 from federation_core.signals.series.payload import ROW_TYPES, Found, Row, first_rows
 

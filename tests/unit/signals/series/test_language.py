@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation_core.errors import QuerySyntaxError
-from federation_core.labels import Matcher, MatchOp, Selector
-from federation_core.signals.series.expr import ANY, Discovery, Question, map_selectors, to_text
+from federation_core.labels import ANY, Matcher, MatchOp, Selector
+from federation_core.signals.series.expr import Discovery, Question, map_selectors, to_text
 from federation_core.signals.series.language import parse
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
