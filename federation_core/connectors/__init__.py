@@ -9,14 +9,14 @@ A backend is one module in `backends/`, named after its kind, with `connect(clus
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 from federation_core.config import Backend, Cluster
 from federation_core.errors import InvalidConfig
+from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
 from federation_core.tenancy import Scope
@@ -33,17 +33,6 @@ class Fetched:
     warnings: tuple[str, ...] = ()
     truncated: str = ""
     watermark_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Inventory:
-    """What one cluster has: services as (namespace, service) → pods, metric and label names, time bounds."""
-
-    services: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    metric_names: tuple[str, ...] = ()
-    label_names: tuple[str, ...] = ()
-    oldest_ms: int | None = None
-    newest_ms: int | None = None
 
 
 class Connector(Protocol):

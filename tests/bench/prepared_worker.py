@@ -14,7 +14,8 @@ import numpy as np
 
 from federation_core import connectors
 from federation_core.config import Backend, Cluster
-from federation_core.connectors import Fetched, Inventory
+from federation_core.connectors import Fetched
+from federation_core.inventory import Inventory
 from federation_core.labels import Labels, Selector
 from federation_core.plan import Leaf
 from federation_core.query import Deadline

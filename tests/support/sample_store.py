@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from federation_core.connectors import Fetched, Inventory
+from federation_core.connectors import Fetched
+from federation_core.inventory import Inventory
 from federation_core.labels import Labels
 from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, Query, TimeRange

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from federation_core.connectors import Fetched, Inventory
+from federation_core.connectors import Fetched
+from federation_core.inventory import Inventory
 from federation_core.labels import NAME, Labels
 from federation_core.plan import Leaf
 from federation_core.query import Deadline

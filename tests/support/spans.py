@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from federation_core.connectors import Fetched, Inventory
+from federation_core.connectors import Fetched
+from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
 from federation_core.signals.traces.expr import TraceById

@@ -23,9 +23,10 @@ import msgpack
 
 from federation_core import connectors
 from federation_core.config import Backend, Cluster
-from federation_core.connectors import Connector, Fetched, Inventory
+from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.backends import embedded, embedded_metrics
 from federation_core.connectors.stores.segments_read import SegmentReader
+from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
 from federation_core.tenancy import Limits, Scope

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from federation_core.config import Backend, Cluster
-from federation_core.connectors import Fetched, Inventory
+from federation_core.connectors import Fetched
 from federation_core.errors import (
     CoverageTooLow,
     InternalError,
@@ -22,6 +22,7 @@ from federation_core.errors import (
     Unreachable,
 )
 from federation_core.federate import combine, explain, fingerprint, plan, run_shard, without
+from federation_core.inventory import Inventory
 from federation_core.labels import Matcher, MatchOp
 from federation_core.outcome import Partial, Result, Verdict
 from federation_core.plan import Leaf, Plan

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from federation_core.config import Backend, Cluster
-from federation_core.connectors import Connector, Fetched, Inventory
+from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.backends import (
     embedded_inventory,
     embedded_logs,
@@ -23,6 +23,7 @@ from federation_core.connectors.stores import segments_duckdb
 from federation_core.connectors.stores.segments import wall_clock_ms
 from federation_core.connectors.stores.segments_read import SegmentReader, reader_of
 from federation_core.errors import ClusterError, InvalidConfig
+from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
 from federation_core.tenancy import Limits, Scope

@@ -5,10 +5,10 @@ Rule: segments never change, so each is looked through once and its finding kept
 
 from __future__ import annotations
 
-from federation_core.connectors import Inventory
 from federation_core.connectors.backends.embedded_metrics import series_index
 from federation_core.connectors.stores.segments_layout import Manifest, Segment
 from federation_core.connectors.stores.segments_read import SegmentReader
+from federation_core.inventory import Inventory
 
 #: (namespace, service, pod)
 _Place = tuple[str, str, str]

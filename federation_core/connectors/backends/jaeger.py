@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from federation_core.config import Backend, Cluster
-from federation_core.connectors import Connector, Fetched, Inventory
+from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.backends.jaeger_api import JaegerApi
 from federation_core.connectors.backends.jaeger_query import to_query
 from federation_core.connectors.http import open_client
@@ -24,6 +24,7 @@ from federation_core.connectors.trace_search import (
     at_once,
 )
 from federation_core.errors import InvalidConfig
+from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
 from federation_core.signals.traces.expr import SpanSearch, TraceById

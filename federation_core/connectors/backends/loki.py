@@ -11,12 +11,13 @@ from __future__ import annotations
 from typing import Final
 
 from federation_core.config import Backend, Cluster
-from federation_core.connectors import Connector, Fetched, Inventory
+from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.backends.loki_api import FIRST_NS, LAST_NS, NS_PER_S, LokiApi, Window
 from federation_core.connectors.backends.loki_pages import Bounds
 from federation_core.connectors.backends.loki_reading import Reading
 from federation_core.connectors.http import open_client
 from federation_core.errors import ClusterError, InvalidConfig
+from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
 from federation_core.signals.logs.language import parse

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from federation_core.config import Backend, Cluster
-from federation_core.connectors import Connector, Fetched, Inventory
+from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.backends.prometheus_api import PrometheusApi, SampleCap
 from federation_core.connectors.backends.prometheus_engine import EngineFinder
 from federation_core.connectors.backends.prometheus_labels import OwnLabels
@@ -21,6 +21,7 @@ from federation_core.connectors.backends.prometheus_payload import is_matrix, re
 from federation_core.connectors.backends.prometheus_series import PrometheusSeries
 from federation_core.connectors.http import open_client
 from federation_core.errors import ClusterError, InvalidConfig, Malformed, QueryExecutionError
+from federation_core.inventory import Inventory
 from federation_core.labels import NAME, Selector
 from federation_core.plan import Leaf
 from federation_core.query import Deadline, TimeRange

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from federation_core.connectors import Fetched, Inventory
+from federation_core.connectors import Fetched
 from federation_core.connectors.backends.prometheus_api import PrometheusApi, Reply, seconds
 from federation_core.errors import Malformed
+from federation_core.inventory import Inventory
 from federation_core.labels import ANY, NAME, Labels, Selector
 from federation_core.plan import Leaf
 from federation_core.query import Deadline

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from federation_core.config import Backend, Cluster
-from federation_core.connectors import Connector, Fetched, Inventory
+from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.backends.tempo_api import TempoApi
 from federation_core.connectors.backends.tempo_query import to_traceql
 from federation_core.connectors.http import open_client
@@ -23,6 +23,7 @@ from federation_core.connectors.trace_search import (
     at_once,
 )
 from federation_core.errors import InvalidConfig
+from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
 from federation_core.signals.traces.expr import SpanSearch, TraceById

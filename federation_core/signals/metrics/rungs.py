@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from federation_core.connectors import Connector, Fetched, Inventory
+from federation_core.connectors import Connector, Fetched
 from federation_core.errors import Malformed
+from federation_core.inventory import Inventory
 from federation_core.labels import CLUSTER, Selector
 from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, TimeRange

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from federation_core.connectors import Connector, Fetched, Inventory
+from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.stores.jobs import Job, JobState, Progress, WorkerBeat
 from federation_core.errors import FederationError, QueryExpired, QueryNotFound
 from federation_core.federate import combine, run_shard, without
+from federation_core.inventory import Inventory
 from federation_core.outcome import ClusterVerdict, Result
 from federation_core.plan import Leaf, Plan
 from federation_core.query import Deadline

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import pytest
 
-from federation_core.connectors import Fetched, Inventory
+from federation_core.connectors import Fetched
+from federation_core.inventory import Inventory
 from federation_core.labels import Selector
 from federation_core.plan import Leaf
 from federation_core.query import Deadline, TimeRange
