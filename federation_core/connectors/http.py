@@ -29,6 +29,7 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as ConnectionTimeout
 
 from federation_core.access import Access
+from federation_core.config import Backend, Cluster
 from federation_core.connectors.http_exchange import LONGEST_S, Exchange, PlainPool, TlsPool, carried
 from federation_core.errors import ClusterError, InvalidConfig, Malformed, TimedOut, TooLarge, Unreachable
 from federation_core.query import Deadline
@@ -210,18 +211,19 @@ def _words(exc: BaseException) -> str:
     return said or type(exc).__name__
 
 
-def open_client(cluster: str, url: str, access: Access, origin: str) -> HttpClient:
-    """Return a client for the backend at a URL; nothing is connected yet.
+def open_client(cluster: Cluster, backend: Backend) -> HttpClient:
+    """Return a client for a backend with a URL; nothing is connected yet.
 
     Raises InvalidConfig: a certificate file cannot be used, or would not be.
     """
+    url, access, origin = backend.url, backend.access, backend.origin
     parts = urlsplit(url)
     kept: dict[str, Any] = {"maxsize": _KEPT, "block": False}
     host = parts.hostname or ""
     if parts.scheme == "http":
         if access.ca_file or access.cert_file:
             raise InvalidConfig(f"{origin}: certificates are for an https:// URL, and this is {url}")
-        return HttpClient(cluster, PlainPool(host, parts.port, **kept), parts.path.rstrip("/"), access)
+        return HttpClient(cluster.name, PlainPool(host, parts.port, **kept), parts.path.rstrip("/"), access)
     used = access.ca_file
     try:
         context = ssl.create_default_context(cafile=access.ca_file or None)
@@ -231,4 +233,6 @@ def open_client(cluster: str, url: str, access: Access, origin: str) -> HttpClie
             context.load_cert_chain(access.cert_file, access.key_file, password="")
     except (OSError, ssl.SSLError) as exc:
         raise InvalidConfig(f"{origin}: the certificates of `access` cannot be used: {used}: {exc}") from None
-    return HttpClient(cluster, TlsPool(host, parts.port, ssl_context=context, **kept), parts.path.rstrip("/"), access)
+    return HttpClient(
+        cluster.name, TlsPool(host, parts.port, ssl_context=context, **kept), parts.path.rstrip("/"), access
+    )

@@ -114,4 +114,4 @@ def connect(cluster: Cluster, backend: Backend) -> Connector:
         raise InvalidConfig(f"{backend.origin}: a jaeger backend needs `url`, the address before /api")
     if backend.signal != "traces":
         raise InvalidConfig(f"{backend.origin}: a jaeger backend holds no {backend.signal}")
-    return Jaeger(cluster.name, JaegerApi(open_client(cluster.name, backend.url, backend.access, backend.origin)))
+    return Jaeger(cluster.name, JaegerApi(open_client(cluster, backend)))

@@ -89,4 +89,4 @@ def connect(cluster: Cluster, backend: Backend) -> Connector:
         raise InvalidConfig(f"{backend.origin}: a loki backend holds no {backend.signal}, only logs")
     if backend.pushdown != "exact":
         raise InvalidConfig(f"{backend.origin}: `pushdown` is for metrics; filters are always sent to a loki backend")
-    return Loki(cluster.name, LokiApi(open_client(cluster.name, backend.url, backend.access, backend.origin)))
+    return Loki(cluster.name, LokiApi(open_client(cluster, backend)))

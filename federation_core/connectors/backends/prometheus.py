@@ -147,7 +147,7 @@ def connect(cluster: Cluster, backend: Backend) -> Connector:
         raise InvalidConfig(f"{backend.origin}: a prometheus backend needs `url`, the address before /api/v1")
     if backend.signal not in ("metrics", "series", "inventory"):
         raise InvalidConfig(f"{backend.origin}: a prometheus backend holds no {backend.signal}")
-    api = PrometheusApi(open_client(cluster.name, backend.url, backend.access, backend.origin))
+    api = PrometheusApi(open_client(cluster, backend))
     if backend.signal == "series":
         return PrometheusSeries(cluster.name, api, Replicas(backend.replica_labels))
     return Prometheus(cluster.name, api, backend.pushdown, backend.replica_labels)

@@ -100,4 +100,4 @@ def connect(cluster: Cluster, backend: Backend) -> Connector:
         raise InvalidConfig(f"{backend.origin}: a tempo backend needs `url`, the address before /api")
     if backend.signal != "traces":
         raise InvalidConfig(f"{backend.origin}: a tempo backend holds no {backend.signal}")
-    return Tempo(cluster.name, TempoApi(open_client(cluster.name, backend.url, backend.access, backend.origin)))
+    return Tempo(cluster.name, TempoApi(open_client(cluster, backend)))

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from federation_core.access import Access
+from federation_core.config import Backend, Cluster
 from federation_core.connectors.http import HttpClient, open_client
 from federation_core.errors import (
     InvalidConfig,
@@ -42,7 +43,8 @@ def soon(ms: int = 200) -> Deadline:
 
 
 def client(url: str, access: Access | None = None) -> HttpClient:
-    return open_client("prod", url, access or Access(), "clusters.yaml:1")
+    backend = Backend("metrics", "prometheus", url, origin="clusters.yaml:1", access=access or Access())
+    return open_client(Cluster("prod", "prod", (backend,)), backend)
 
 
 class TestRequests:
