@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from federation_core.config import Backend, Cluster
 from federation_core.errors import InvalidConfig
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
@@ -65,6 +66,15 @@ class Connector(Protocol):
 
     def ping(self, deadline: Deadline) -> None:
         """Return if the backend can answer; raise the ClusterError that explains why not otherwise."""
+        ...
+
+    def about(self, deadline: Deadline) -> About:
+        """Return what the backend tells of itself, in few and small requests.
+
+        What it does not tell is left out, also where it refuses.
+
+        Raises ClusterError: it cannot be asked.
+        """
         ...
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from federation_core import connectors
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Fetched
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.labels import Labels, Selector
 from federation_core.plan import Leaf
@@ -61,6 +62,9 @@ class PreparedConnector:
 
     def ping(self, deadline: Deadline) -> None:
         pass
+
+    def about(self, deadline: Deadline) -> About:
+        return About()
 
 
 def connect(cluster: Cluster, backend: Backend) -> PreparedConnector:

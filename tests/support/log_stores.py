@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from federation_core.connectors import Fetched
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.labels import Labels
 from federation_core.plan import Leaf
@@ -54,3 +55,7 @@ class LogStore:
 
     def ping(self, deadline: Deadline) -> None:
         """Answer."""
+
+    def about(self, deadline: Deadline) -> About:
+        """Tell nothing."""
+        return About()

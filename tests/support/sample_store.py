@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from federation_core.connectors import Fetched
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.labels import Labels
 from federation_core.plan import Leaf, Shard
@@ -57,6 +58,9 @@ class MemoryConnector:
 
     def ping(self, deadline: Deadline) -> None:
         return None
+
+    def about(self, deadline: Deadline) -> About:
+        return About()
 
 
 def labels(text: str) -> Labels:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from federation_core.connectors import Fetched
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.labels import NAME, Labels
 from federation_core.plan import Leaf
@@ -48,3 +49,6 @@ class SeriesStore:
 
     def ping(self, deadline: Deadline) -> None:
         return None
+
+    def about(self, deadline: Deadline) -> About:
+        return About()

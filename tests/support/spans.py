@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from federation_core.connectors import Fetched
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
@@ -76,6 +77,10 @@ class SpanStore:
 
     def ping(self, deadline: Deadline) -> None:
         """Answer."""
+
+    def about(self, deadline: Deadline) -> About:
+        """Tell nothing."""
+        return About()
 
 
 def parts_of(spans: Iterable[tuple[str, Span]]) -> dict[str, TracePart]:

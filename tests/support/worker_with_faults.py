@@ -26,6 +26,7 @@ from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.backends import embedded, embedded_metrics
 from federation_core.connectors.stores.segments_read import SegmentReader
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
@@ -80,6 +81,9 @@ class FaultyConnector:
 
     def ping(self, deadline: Deadline) -> None:
         self.real.ping(deadline)
+
+    def about(self, deadline: Deadline) -> About:
+        return self.real.about(deadline)
 
 
 def connect(cluster: Cluster, backend: Backend) -> Connector:

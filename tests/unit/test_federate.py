@@ -22,6 +22,7 @@ from federation_core.errors import (
     Unreachable,
 )
 from federation_core.federate import combine, explain, fingerprint, plan, run_shard, without
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.labels import Matcher, MatchOp
 from federation_core.outcome import Partial, Result, Verdict
@@ -53,6 +54,9 @@ class FailingConnector:
         raise self.error
 
     def ping(self, deadline: Deadline) -> None:
+        raise self.error
+
+    def about(self, deadline: Deadline) -> About:
         raise self.error
 
 

@@ -23,6 +23,7 @@ from federation_core.connectors.stores import segments_duckdb
 from federation_core.connectors.stores.segments import wall_clock_ms
 from federation_core.connectors.stores.segments_read import SegmentReader, reader_of
 from federation_core.errors import ClusterError, InvalidConfig
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
@@ -87,6 +88,14 @@ class Embedded:
         self._check(deadline)
         try:
             self._reader.manifest()
+        except ClusterError as error:
+            raise self._named(error) from error
+
+    def about(self, deadline: Deadline) -> About:
+        """Return our own release, and the time of the newest telemetry of this connector's signal."""
+        self._check(deadline)
+        try:
+            return embedded_inventory.tell(self._reader, self._signal)
         except ClusterError as error:
             raise self._named(error) from error
 

@@ -5,13 +5,21 @@ Rule: segments never change, so each is looked through once and its finding kept
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Final
+
 from federation_core.connectors.backends.embedded_metrics import series_index
-from federation_core.connectors.stores.segments_layout import Manifest, Segment
+from federation_core.connectors.stores.segments_layout import Manifest, Segment, Table
 from federation_core.connectors.stores.segments_read import SegmentReader
+from federation_core.health import About
 from federation_core.inventory import Inventory
 
 #: (namespace, service, pod)
 _Place = tuple[str, str, str]
+#: Which table holds what of a signal has a time; of any other signal all of them do.
+_TABLES: Final[Mapping[str, Table]] = {"metrics": "samples", "series": "samples", "logs": "logs", "traces": "spans"}
+_DISTRIBUTION: Final = "appsentry-federation"
 
 
 def take(reader: SegmentReader) -> Inventory:
@@ -41,3 +49,20 @@ def _take(reader: SegmentReader, manifest: Manifest) -> Inventory:
         oldest_ms=manifest.oldest_ms,
         newest_ms=manifest.newest_ms,
     )
+
+
+def tell(reader: SegmentReader, signal: str) -> About:
+    """Return our release, and the time of the newest telemetry of a signal.
+
+    Raises Unreachable: there is no store. Malformed: it is damaged.
+    """
+    manifest, table = reader.manifest(), _TABLES.get(signal)
+    newest_ms = max((s.max_ms for s in manifest.of(table)), default=None) if table else manifest.newest_ms
+    return About(_release(), newest_ms)
+
+
+def _release() -> str:
+    try:
+        return f"AppSentry {metadata.version(_DISTRIBUTION)}"
+    except metadata.PackageNotFoundError:
+        return "AppSentry"

@@ -12,6 +12,7 @@ from typing import Final
 
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched
+from federation_core.connectors.backends import jaeger_about
 from federation_core.connectors.backends.jaeger_api import JaegerApi
 from federation_core.connectors.backends.jaeger_query import to_query
 from federation_core.connectors.http import open_client
@@ -24,6 +25,7 @@ from federation_core.connectors.trace_search import (
     at_once,
 )
 from federation_core.errors import InvalidConfig
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
@@ -103,6 +105,10 @@ class Jaeger:
     def ping(self, deadline: Deadline) -> None:
         """Return if the backend answers for us; raise the ClusterError that explains why not otherwise."""
         self._api.services(deadline)
+
+    def about(self, deadline: Deadline) -> About:
+        """Return the time of the newest spans, where a few services tell it; a Jaeger does not tell its release."""
+        return jaeger_about.tell(self._api, deadline)
 
 
 def connect(cluster: Cluster, backend: Backend) -> Connector:

@@ -12,11 +12,13 @@ from typing import Final
 
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched
+from federation_core.connectors.backends import loki_about
 from federation_core.connectors.backends.loki_api import FIRST_NS, LAST_NS, NS_PER_S, LokiApi, Window
 from federation_core.connectors.backends.loki_pages import Bounds
 from federation_core.connectors.backends.loki_reading import Reading
 from federation_core.connectors.http import open_client
 from federation_core.errors import ClusterError, InvalidConfig
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
@@ -75,6 +77,10 @@ class Loki:
             now_ns = deadline.clock() * NS_PER_MS
             recent = Window(max(now_ns - _RECENT_NS, FIRST_NS), now_ns)
         self._api.label_names(recent, deadline)
+
+    def about(self, deadline: Deadline) -> About:
+        """Return Loki's release, and the time of its newest line of the last hour."""
+        return loki_about.tell(self._api, deadline)
 
 
 def connect(cluster: Cluster, backend: Backend) -> Connector:

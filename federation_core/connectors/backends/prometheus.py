@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched
+from federation_core.connectors.backends import prometheus_about
 from federation_core.connectors.backends.prometheus_api import PrometheusApi, SampleCap
 from federation_core.connectors.backends.prometheus_engine import EngineFinder
 from federation_core.connectors.backends.prometheus_labels import OwnLabels
@@ -21,6 +22,7 @@ from federation_core.connectors.backends.prometheus_payload import is_matrix, re
 from federation_core.connectors.backends.prometheus_series import PrometheusSeries
 from federation_core.connectors.http import open_client
 from federation_core.errors import ClusterError, InvalidConfig, Malformed, QueryExecutionError
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.labels import NAME, Selector
 from federation_core.plan import Leaf
@@ -122,6 +124,10 @@ class Prometheus:
         reply = self._api.query("vector(1)", TimeRange(0, 0), deadline, SampleCap(self._cluster, "max_values", 100))
         read_frame(reply, Grid(0, 0, 1))
 
+    def about(self, deadline: Deadline) -> About:
+        """Return which backend it is, and the time of its newest sample."""
+        return prometheus_about.tell(self._api, deadline)
+
     def _names(self, path: str, deadline: Deadline) -> tuple[str, ...]:
         data = self._api.get(path, (), deadline).data
         if not isinstance(data, list):
@@ -130,12 +136,10 @@ class Prometheus:
 
     def _newest_ms(self, deadline: Deadline) -> int | None:
         try:
-            data: Any = self._api.get("status/tsdb", (), deadline).data
-            newest = data["headStats"]["maxTime"]
-        except (Malformed, LookupError, TypeError):
+            return prometheus_about.head_newest_ms(self._api, deadline)
+        except Malformed:
             # Only Prometheus itself has this page.
             return None
-        return newest if isinstance(newest, int) and newest > 0 else None
 
 
 def connect(cluster: Cluster, backend: Backend) -> Connector:

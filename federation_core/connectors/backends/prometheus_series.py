@@ -14,8 +14,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from federation_core.connectors import Fetched
+from federation_core.connectors.backends import prometheus_about
 from federation_core.connectors.backends.prometheus_api import PrometheusApi, Reply, seconds
 from federation_core.errors import Malformed
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.labels import ANY, NAME, Labels, Selector
 from federation_core.plan import Leaf
@@ -66,6 +68,10 @@ class PrometheusSeries:
     def ping(self, deadline: Deadline) -> None:
         """Return if the backend answers; raise the ClusterError that explains why not otherwise."""
         self._list("labels", (("start", "0.000"), ("end", "0.000")), deadline)
+
+    def about(self, deadline: Deadline) -> About:
+        """Return which backend it is, and the time of its newest sample."""
+        return prometheus_about.tell(self._api, deadline)
 
     def _rows(self, expr: Discovery, leaf: Leaf, deadline: Deadline) -> tuple[tuple[Row, ...], tuple[str, ...]]:
         fields = (

@@ -11,6 +11,7 @@ from typing import Final
 
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched
+from federation_core.connectors.backends import tempo_about
 from federation_core.connectors.backends.tempo_api import TempoApi
 from federation_core.connectors.backends.tempo_query import to_traceql
 from federation_core.connectors.http import open_client
@@ -23,6 +24,7 @@ from federation_core.connectors.trace_search import (
     at_once,
 )
 from federation_core.errors import InvalidConfig
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
@@ -89,6 +91,10 @@ class Tempo:
         """Return if the backend searches for us; raise the ClusterError that explains why not otherwise."""
         # Some second of 1970: no data is read, but credentials and tenant are looked at.
         self._api.search("{}", 1, 2, 1, deadline)
+
+    def about(self, deadline: Deadline) -> About:
+        """Return Tempo's release, and when the newest trace of the last hour began, to about two minutes."""
+        return tempo_about.tell(self._api, deadline)
 
 
 def connect(cluster: Cluster, backend: Backend) -> Connector:

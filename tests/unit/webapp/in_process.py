@@ -13,6 +13,7 @@ from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.stores.jobs import Job, JobState, Progress, WorkerBeat
 from federation_core.errors import FederationError, QueryExpired, QueryNotFound
 from federation_core.federate import combine, run_shard, without
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.outcome import ClusterVerdict, Result
 from federation_core.plan import Leaf, Plan
@@ -54,6 +55,9 @@ class SpanStore:
 
     def ping(self, deadline: Deadline) -> None:
         return None
+
+    def about(self, deadline: Deadline) -> About:
+        return About()
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from federation_core.connectors import Fetched
+from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.labels import Selector
 from federation_core.plan import Leaf
@@ -85,6 +86,9 @@ class MemoryEngine:
 
     def ping(self, deadline: Deadline) -> None:
         return None
+
+    def about(self, deadline: Deadline) -> About:
+        return About()
 
 
 @pytest.mark.parametrize("engine", [PROMETHEUS, VICTORIA_METRICS], ids=lambda dialect: dialect.engine)
