@@ -31,11 +31,27 @@ class Breaker(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class BackendBreaker:
+    """The breaker of one backend that has failed of late, as all workers of its cluster have found it together.
+
+    Not closed, no query asks the backend since `since_ms`, and at `retry_ms` one probe does; closed, it fails since
+    `since_ms` and is asked all the same. `failures` counts those in a row, `words` are those of the last.
+    """
+
+    state: Breaker
+    since_ms: int
+    retry_ms: int
+    failures: int
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BackendHealth:
     """The last that is known of one backend; `signal` is its entry in the configuration. Times by the reader's clock.
 
     `up` is None until a worker has probed it, and `error` says in words why it is not up. `latency_ms` is how long the
-    last probe took. `breaker_since_ms` is when the breaker came to be as it is, `retry_ms` when it is tried again.
+    last probe took. `breaker_since_ms` is since when nothing asks it and `retry_ms` when it is tried again; both are
+    None while the breaker is closed.
     """
 
     signal: str

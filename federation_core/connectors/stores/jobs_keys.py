@@ -1,8 +1,9 @@
 """The names of everything about jobs that rests in Redis, and how long it rests.
 
 Rule: every key of a job carries its tenant, quoted, so that no spelling of a tenant or a query id can name another
-tenant's key. What only one cluster's workers write begins with the cluster (`part:`, `inflight:`, `lease:cluster.`), so
-that their access can be limited to it; what all of them join in are `chord:*` and the queue of the callbacks.
+tenant's key. What only one cluster's workers write begins with the cluster (`part:`, `inflight:`, `lease:cluster.`,
+`beats:`, `breaker:`, `health:`), so that their access can be limited to it; what all of them join in are `chord:*` and
+the queue of the callbacks.
 Every key has a time to live.
 """
 
@@ -83,6 +84,16 @@ def jobs_of(tenant_id: str) -> str:
 def beats(cluster: str) -> str:
     """The heartbeats of one cluster's workers: a hash of worker → times."""
     return f"beats:{_name(cluster)}"
+
+
+def breaker(cluster: str) -> str:
+    """The breakers of one cluster's backends that have failed of late: a hash of entry → state."""
+    return f"breaker:{_name(cluster)}"
+
+
+def health(cluster: str) -> str:
+    """How one cluster's backends were when a worker last probed them: a hash of entry → when and what."""
+    return f"health:{_name(cluster)}"
 
 
 def cancelled(cluster: str) -> str:
