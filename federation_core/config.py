@@ -21,7 +21,7 @@ SIGNALS = ("metrics", "traces", "logs", "inventory")
 #: Which queries a backend's own engine is given: those it answers exactly, all it understands, or none.
 PUSHDOWN = ("exact", "approximate", "off")
 #: What series there are is asked of the system that has their samples: it has no entry of its own.
-_SERVED_BY = {"series": "metrics"}
+SERVED_BY = {"series": "metrics"}
 _DAY_MS = 86_400_000
 #: A tenant's queries that run at once, and all clusters' shards that are on their way, unless it is told otherwise.
 MAX_RUNNING_JOBS, MAX_SHARDS_IN_FLIGHT = 200, 1_000
@@ -81,7 +81,7 @@ class Cluster:
 
     def backend_for(self, signal: str) -> Backend | None:
         """Return the backend of a signal, or None where the cluster has none."""
-        entry = _SERVED_BY.get(signal, signal)
+        entry = SERVED_BY.get(signal, signal)
         found = next((backend for backend in self.backends if backend.signal == entry), None)
         return found if found is None or signal == entry else replace(found, signal=signal)
 

@@ -29,6 +29,7 @@
         ├── Rejected          the backend refuses (credentials, rate)
         ├── Malformed         an answer that cannot be read
         ├── TooLarge          an answer above its cap
+        ├── BreakerOpen       its backend fails and is not asked        (retry_after_s)
         └── Unserved          no worker takes the cluster's queue
 
 Rule: an error carries facts in named details, never only prose; `to_wire` and `from_wire` are inverse, so the
@@ -186,6 +187,10 @@ class Malformed(ClusterError):
 class TooLarge(ClusterError):
     detail_names = ("cluster", "limit", "asked", "allowed")
     retryable = False
+
+
+class BreakerOpen(ClusterError):
+    detail_names = ("cluster", "retry_after_s")
 
 
 class Unserved(ClusterError):

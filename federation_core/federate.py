@@ -14,9 +14,10 @@ from typing import Any
 
 from federation_core import tenancy
 from federation_core.cancellation import Cancellation
-from federation_core.config import Cluster
+from federation_core.config import SERVED_BY, Cluster
 from federation_core.connectors import Connector
 from federation_core.errors import (
+    BreakerOpen,
     ClusterError,
     CoverageTooLow,
     FederationError,
@@ -31,8 +32,8 @@ from federation_core.plan import Leaf, Plan, Shard
 from federation_core.query import Deadline, Query, cluster_deadline_ms
 from federation_core.signals import ROOM, Room, SignalKind, kind_named
 from federation_core.tenancy import Scope
-from federation_core.topology.presence import engines_of, why_absent
-from federation_core.topology.routing import route, without_worker
+from federation_core.topology.presence import engines_of, shut, why_absent
+from federation_core.topology.routing import breaker_open, route, without_worker
 
 Clock = Callable[[], int]
 
@@ -58,6 +59,7 @@ def plan(
     split = kind.split(expr, query, [cluster.name for cluster in routed.clusters])
     asked = [cluster for cluster in routed.clusters if cluster.name in split.leaves]
     deadline_ms = cluster_deadline_ms(now_ms, query.timeout_ms)
+    refused = _shut(asked, query.signal, served, now_ms)
     shards = tuple(
         Shard(
             query_id=query_id,
@@ -68,7 +70,7 @@ def plan(
             deadline_ms=deadline_ms,
         )
         for cluster in asked
-        if cluster.name in served
+        if cluster.name in served and cluster.name not in refused
     )
     unserved = tuple(
         without_worker(cluster, why_absent(cluster.name, served)) for cluster in asked if cluster.name not in served
@@ -80,13 +82,20 @@ def plan(
         fingerprint=fingerprint(query, kind.print(expr), scope),
         shards=shards,
         root=split.root,
-        left_out=Coverage.of(routed.left_out + unserved + folded).clusters,
+        left_out=Coverage.of((*routed.left_out, *unserved, *refused.values(), *folded)).clusters,
         notes=split.notes,
         created_ms=now_ms,
         deadline_ms=now_ms + query.timeout_ms,
         weights={cluster.name: cluster.weight for cluster in asked},
         engines=engines_of([shard.cluster_name for shard in shards], served),
     )
+
+
+def _shut(asked: Sequence[Cluster], signal: str, served: Collection[str], now_ms: int) -> Mapping[str, ClusterVerdict]:
+    """Return cluster → verdict of those whose backend for a signal is not asked, as it fails again and again."""
+    entry = SERVED_BY.get(signal, signal)
+    found = ((cluster.name, shut(cluster.name, entry, served)) for cluster in asked if cluster.name in served)
+    return {name: breaker_open(name, entry, breaker, now_ms) for name, breaker in found if breaker is not None}
 
 
 def explain(plan: Plan) -> dict[str, Any]:
@@ -273,5 +282,7 @@ def _require_coverage(plan: Plan, coverage: Coverage) -> None:
 
 def _retry_after_s(coverage: Coverage) -> float | None:
     """When the last of the clusters that refused takes shards again, as far as they said."""
-    throttled = (row.error for row in coverage.missing if row.verdict is Verdict.THROTTLED)
-    return max((e.retry_after_s for e in throttled if isinstance(e, Rejected) and e.retry_after_s), default=None)
+    refused = (row.error for row in coverage.missing)
+    return max(
+        (e.retry_after_s for e in refused if isinstance(e, Rejected | BreakerOpen) and e.retry_after_s), default=None
+    )

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from federation_core.errors import (
+    BreakerOpen,
     ClusterError,
     FederationError,
     InternalError,
@@ -182,6 +183,8 @@ def verdict_of(error: FederationError) -> Verdict:
             return Verdict.TIMED_OUT
         case Unserved():
             return Verdict.NO_WORKER
+        case BreakerOpen():
+            return Verdict.BREAKER_OPEN
         case Rejected(retry_after_s=seconds) if seconds is not None:
             return Verdict.THROTTLED
         case _:

@@ -83,6 +83,7 @@ TABLE: Mapping[type[FederationError], Row] = {
     errors.Rejected: Row(502, "A cluster refused", "unavailable"),
     errors.Malformed: Row(502, "A cluster's answer cannot be read", "unavailable"),
     errors.TooLarge: Row(502, "A cluster's answer is too large", "unavailable"),
+    errors.BreakerOpen: Row(503, "A cluster's backend fails and is not asked", "unavailable"),
     errors.Unserved: Row(503, "No worker serves a cluster", "unavailable"),
 }
 

@@ -6,15 +6,17 @@ cluster; an empty intersection is refused, and no cluster of the tenant disappea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from federation_core.config import Cluster
-from federation_core.errors import InvalidRequest, Rejected, ScopeViolation, Unserved
+from federation_core.errors import BreakerOpen, InvalidRequest, Rejected, ScopeViolation, Unserved
+from federation_core.health import BackendBreaker, Breaker
 from federation_core.outcome import ClusterVerdict, Verdict
 from federation_core.query import Query
 from federation_core.tenancy import Scope
-from federation_core.times import format_duration
+from federation_core.times import format_duration, format_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,22 @@ def throttled(cluster: str, reason: str, retry_after_s: int) -> ClusterVerdict:
     """Return the verdict of a cluster that has no place for a shard now."""
     error = Rejected(reason, cluster=cluster, retry_after_s=retry_after_s)
     return ClusterVerdict(cluster, Verdict.THROTTLED, reason, error)
+
+
+def breaker_open(cluster: str, entry: str, breaker: BackendBreaker, now_ms: int) -> ClusterVerdict:
+    """Return the verdict of a cluster whose backend is not asked, as it has failed again and again.
+
+    `entry` is the backend's in the configuration; the breaker's times are by the clock of `now_ms`.
+    """
+    trying = breaker.state is Breaker.HALF_OPEN
+    again = "it is being tried" if trying else f"it is tried again at {format_time(breaker.retry_ms)}"
+    reason = (
+        f"its {entry} backend is not asked since {format_time(breaker.since_ms)}, as it fails again and again:"
+        f" {breaker.words}; {again}"
+    )
+    retry_after_s = max(1, math.ceil((breaker.retry_ms - now_ms) / 1000))
+    error = BreakerOpen(reason, cluster=cluster, retry_after_s=retry_after_s)
+    return ClusterVerdict(cluster, Verdict.BREAKER_OPEN, reason, error)
 
 
 def _require_known(query: Query, scope: Scope, clusters: Sequence[Cluster]) -> None:
