@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from federation_core.connectors.stores import jobs_keys as keys
+from federation_core.connectors.stores.backend_health import BackendHealths
 from federation_core.connectors.stores.jobs_beats import Heartbeats, WorkerBeat
 from federation_core.connectors.stores.jobs_cancelled import CancelledQueries
 from federation_core.connectors.stores.jobs_parts import JobParts
@@ -63,6 +64,8 @@ class Jobs(RedisStore):
         super().__init__(url, answer_s=answer_s)
         #: The heartbeats of the clusters' workers.
         self.beats = Heartbeats(url)
+        #: How the clusters' backends are.
+        self.healths = BackendHealths(url)
         #: What the clusters' workers are told to stop.
         self.cancelled = CancelledQueries(url)
         self._ttl_ms = result_ttl_ms
