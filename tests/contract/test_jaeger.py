@@ -329,7 +329,7 @@ class TestUnverifiedVersion3:
             connector = jaeger(old.url)
             assert len(spans_of(connector, A_TRACE)) == 2
             client = connector._api.http  # type: ignore[attr-defined]
-            connector._api.http = replace(client, pool=jaeger(new.url)._api.http.pool)  # type: ignore[attr-defined]
+            connector._api.http = replace(client, pools=jaeger(new.url)._api.http.pools)  # type: ignore[attr-defined]
             with pytest.raises(Malformed, match="answers 404"):
                 spans_of(connector, A_TRACE)
             assert len(spans_of(connector, A_TRACE)) == 2
@@ -394,7 +394,7 @@ class TestRefusals:
             (Reply(b"slow down", 429, {"Retry-After": "7"}), Rejected, "no more requests now: slow down"),
             (Reply(b"", 503), Unreachable, "answers 503$"),
             (Reply(b"<html>gateway</html>", 502), Unreachable, "answers 502$"),
-            (Reply(b"", 302, {"Location": "http://127.0.0.1:1/"}), Malformed, "answers 302"),
+            (Reply(b"", 302, {"Location": "http://127.0.0.1:1/"}), Malformed, "redirects to another port"),
             (Reply(b"404 page not found", 404), Malformed, "answers 404, which is none of Jaeger's API"),
             (
                 Reply(b"<html>please log in</html>", 200, {"Content-Type": "text/html"}),

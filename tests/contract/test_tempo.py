@@ -447,7 +447,7 @@ class TestRefusals:
         ("reply", "error", "words"),
         [
             (Reply(b"slow down", 429, {"Retry-After": "7"}), Rejected, "no more requests now: slow down"),
-            (Reply(b"", 302, {"Location": "http://127.0.0.1:1/"}), Malformed, "answers 302"),
+            (Reply(b"", 302, {"Location": "http://127.0.0.1:1/"}), Malformed, "redirects to another port"),
             (
                 Reply(b"<html>please log in</html>", 200, {"Content-Type": "text/html"}),
                 Malformed,

@@ -109,9 +109,24 @@ class TestRequests:
                 opened.ask("POST", "/", (), FAR)
         assert len(server.asked) == 5
 
-    def test_a_redirect_is_an_answer_and_not_followed(self) -> None:
-        with answering(lambda _: Reply(status=302, headers={"Location": "http://127.0.0.1:1/"})) as server:
-            assert client(server.url).ask("GET", "/", (), FAR).status == 302
+    @pytest.mark.parametrize(
+        ("target", "words"),
+        [
+            ("http://elsewhere.test/x", "redirects to another host, which is not followed"),
+            ("//elsewhere.test/x", "redirects to another host"),
+            ("http://127.0.0.1:1/x", "redirects to another port"),
+            ("https://127.0.0.1/x", "redirects to https://, and its URL begins with http://"),
+            ("/login?next=secret", "redirects to /login, which is not followed: is the path of its URL right"),
+            ("/ü secret", "redirects, which is not followed"),
+            ("http://[", "redirects to what is no URL"),
+        ],
+    )
+    def test_a_redirect_is_not_followed_and_says_what_is_wrong(self, target: str, words: str) -> None:
+        reply = Reply(status=302, headers={"Location": target})
+        with answering(lambda _: reply) as server, pytest.raises(Malformed, match=words) as caught:
+            client(server.url).ask("GET", "/", (), FAR)
+        assert len(server.asked) == 1
+        assert not re.search("elsewhere|127|secret", caught.value.message)
 
 
 class TestEnds:
@@ -291,7 +306,7 @@ class TestTls:
             client("https://127.0.0.1:1", Access(cert_file=cert, key_file=str(locked)))
 
     def test_a_backend_that_nobody_vouches_for_is_not_spoken_to(self, over_tls: str) -> None:
-        with pytest.raises(Unreachable, match="TLS with the backend failed"):
+        with pytest.raises(Unreachable, match="signed by an authority we do not trust"):
             client(over_tls).ask("GET", "/", (), FAR)
 
     def test_a_cancelled_query_ends_its_request_over_tls(self, over_tls: str, certificate: tuple[str, str]) -> None:

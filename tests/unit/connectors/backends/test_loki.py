@@ -122,7 +122,7 @@ class TestRefusals:
             (Reply(b"Starting: 7\nRunning: 12\n", 503), Unreachable, "answers 503: Starting: 7 Running: 12$"),
             (Reply(b"context deadline exceeded", 504), TimedOut, "gave up in its own time: context deadline"),
             (Reply({"error": "from a gateway"}, 502), Unreachable, "answers 502: .*from a gateway"),
-            (Reply(status=302, headers={"Location": "http://127.0.0.1:1/"}), Malformed, "answers 302, which is none"),
+            (Reply(status=302, headers={"Location": "http://127.0.0.1:1/"}), Malformed, "redirects to another port"),
             (Reply(b"<html><form>Sign in</form>"), Malformed, "not one of Loki's API$"),
             (Reply(b"plain", headers={"Content-Type": "text/plain"}), Malformed, "not one of Loki's API$"),
             (Reply(b'{"status":"success","data":{"resultType":"str'), Malformed, "not one of Loki's API$"),
