@@ -2,7 +2,8 @@
 
 Rule: only a stretch of time whose traces are all known counts. From the end that is asked for first, stretches are cut
 shorter until the store does not stop, and follow each other until enough traces match; what is left out then lies
-beyond all of them. Where even a second holds too many, or too many searches would be needed, the answer says so.
+beyond all of them. Where a second, which is the shortest, holds too many, more are asked for. Where that is not enough
+either, or too many searches would be needed, the answer says so.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ NS_PER_S: Final = 1_000_000_000
 MOST_SEARCHES: Final = 16
 #: How much shorter the next stretch is where one holds too many traces.
 _SHORTER: Final = 4
+#: Traces that are asked for at once where a single second holds more than the answer needs.
+MOST_IN_A_SECOND: Final = 1_000
+#: What one search may ask for; some stores refuse more.
+_MOST: Final = 10_000
 
 
 class Allowance:
@@ -94,8 +99,9 @@ class StretchedSearch:
     window_ns: tuple[int, int]
     direction: Direction
     limit: int
-    #: The longest stretch that the store searches at once.
+    #: The longest stretch that the store searches at once, and the most traces that it tells of.
     longest_s: int = 2**40
+    most: int = _MOST
     parts: dict[str, tuple[int, TracePart]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     more: bool = False
@@ -106,7 +112,8 @@ class StretchedSearch:
         start_ns, end_ns = self.window_ns
         # The store knows whole seconds.
         start_s, end_s = start_ns // NS_PER_S, -(-end_ns // NS_PER_S)
-        backward, size = self.direction == "backward", self.limit + 1
+        backward, size = self.direction == "backward", min(self.limit + 1, self.most)
+        crowd = min(max(MOST_IN_A_SECOND, 2 * (self.limit + 1)), self.most)
         length = min(end_s - start_s, self.longest_s)
         edge = end_s if backward else start_s
         # The far end of a stretch that is known to hold too many, while it lies ahead.
@@ -114,18 +121,25 @@ class StretchedSearch:
         for left in reversed(range(MOST_SEARCHES)):
             low, high = (max(edge - length, start_s), edge) if backward else (edge, min(edge + length, end_s))
             found = find(low, high, size)
-            if found.stopped and high - low > 1 and left:
-                length, size = (high - low) // _SHORTER or 1, 2 * (self.limit + 1)
+            if found.stopped and left and (high - low > 1 or size < crowd):
+                shortest = high - low == 1
+                length = (high - low) // _SHORTER or 1
+                size = min(size * _SHORTER, crowd) if shortest else min(2 * (self.limit + 1), self.most)
                 crowded = low if backward else high
                 continue
             self.said.append(found.cut)
-            self._take(fetch([trace_id for trace_id in found.trace_ids if trace_id not in self._seen]))
+            unseen = [trace_id for trace_id in found.trace_ids if trace_id not in self._seen]
             if found.stopped:
                 self.said.append(
                     f"{self.store} stopped at {size} traces within {high - low} s and does not say which it left out"
                 )
                 self.more = True
+                # Whichever they are, the answer is a part: no more are looked at than it takes to fill it.
+                for first in range(0, len(unseen), 2 * (self.limit + 1)):
+                    if len(self.parts) <= self.limit:
+                        self._take(fetch(unseen[first : first + 2 * (self.limit + 1)]))
                 return self.answer()
+            self._take(fetch(unseen))
             edge = low if backward else high
             if edge == (start_s if backward else end_s) or self._certain(low, high) > self.limit:
                 return self.answer()
@@ -152,6 +166,12 @@ class StretchedSearch:
             ]
             if starts:
                 self.parts[part.trace_id] = (first(starts), part)
+        # One more than the answer has tells that there are more; the others need not be kept.
+        self.parts = {part.trace_id: (at_ns, part) for at_ns, part in self._ordered()[: self.limit + 1]}
+
+    def _ordered(self) -> list[tuple[int, TracePart]]:
+        backward = self.direction == "backward"
+        return sorted(self.parts.values(), key=lambda pair: (pair[0], pair[1].trace_id), reverse=backward)
 
     def _certain(self, low: int, high: int) -> int:
         """Count the traces that no unknown one can stand before."""
@@ -170,9 +190,7 @@ class StretchedSearch:
 
     def answer(self) -> tuple[FoundTraces, str]:
         """Return the first `limit` traces of those found, and in words what may be missing among them."""
-        backward = self.direction == "backward"
-        ordered = sorted(self.parts.values(), key=lambda pair: (pair[0], pair[1].trace_id), reverse=backward)
-        parts = tuple(part for _, part in ordered)
+        parts = tuple(part for _, part in self._ordered())
         cut = "; ".join(dict.fromkeys(text for text in self.said if text))
         return FoundTraces(parts[: self.limit], self.more or len(parts) > self.limit), cut
 

@@ -52,12 +52,16 @@ class Store:
         return [Span(trace_id, f"{n:016x}", "", "op", "web", at, 1) for n, at in enumerate(self.starts[trace_id], 1)]
 
     def run(
-        self, window_s: tuple[int, int], limit: int, direction: Direction = "backward", longest_s: int = 2**40
+        self,
+        window_s: tuple[int, int],
+        limit: int,
+        direction: Direction = "backward",
+        longest_s: int = 2**40,
+        most: int = 10_000,
     ) -> tuple[list[str], bool, str]:
         window_ns = (window_s[0] * NS_PER_S, window_s[1] * NS_PER_S)
-        found, cut = StretchedSearch("Tempo", SpanSearch(), window_ns, direction, limit, longest_s).run(
-            self.find, self.fetch
-        )
+        search = StretchedSearch("Tempo", SpanSearch(), window_ns, direction, limit, longest_s, most)
+        found, cut = search.run(self.find, self.fetch)
         return [part.trace_id for part in found.parts], found.more, cut
 
     def truth(self, window_s: tuple[int, int], direction: Direction) -> list[str]:
@@ -83,11 +87,36 @@ def test_a_full_answer_is_made_exact_in_a_few_searches(order: Order) -> None:
     assert (len(store.asked), len(store.fetched)) == (6, 35)
 
 
+def test_a_second_that_holds_more_than_the_answer_needs_is_still_exact() -> None:
+    store = Store([[10 * NS_PER_S + n] for n in range(200)], by_chance)
+    found, more, cut = store.run((0, 100), 20)
+    assert (found, more, cut) == (store.truth((0, 100), "backward")[:20], True, "")
+    assert [limit for low, high, limit in store.asked if high - low == 1][-3:] == [42, 168, 672]
+
+
 def test_more_traces_in_one_second_than_are_sent_is_said_in_words() -> None:
-    store = Store([[10 * NS_PER_S + n] for n in range(200)], newest_first)
+    store = Store([[10 * NS_PER_S + n] for n in range(2000)], newest_first)
     found, more, cut = store.run((0, 100), 20)
     assert (len(found), more) == (20, True)
-    assert cut == "Tempo stopped at 42 traces within 1 s and does not say which it left out"
+    assert cut == "Tempo stopped at 1000 traces within 1 s and does not say which it left out"
+    # Of what is a part in any case only enough is fetched.
+    assert len(store.fetched) == 42
+
+
+def test_no_more_is_asked_for_than_the_store_tells_of() -> None:
+    store = Store([[second * NS_PER_S] for second in range(3600)], by_chance)
+    found, more, cut = store.run((0, 3600), 20, most=8)
+    assert (found, more) == (store.truth((0, 3600), "backward")[:20], True)
+    assert max(limit for _, _, limit in store.asked) == 8
+    assert cut == ""
+
+
+def test_traces_beyond_the_answer_are_not_kept() -> None:
+    store = Store([[second * NS_PER_S] for second in range(3600)], by_chance)
+    window_ns = (0, 3600 * NS_PER_S)
+    search = StretchedSearch("Tempo", SpanSearch(), window_ns, "backward", 20)
+    search.run(store.find, store.fetch)
+    assert (len(store.fetched), len(search.parts)) == (35, 21)
 
 
 def test_searches_have_an_end() -> None:
@@ -126,13 +155,20 @@ def test_a_trace_is_fetched_once_even_if_it_lies_in_every_stretch() -> None:
     window=st.tuples(st.integers(0, 60), st.integers(1, 60)),
     limit=st.integers(1, 8),
     longest_s=st.sampled_from([5, 2**40]),
+    most=st.sampled_from([2, 7, 10_000]),
 )
 def test_an_answer_without_words_is_exact(
-    order: Order, direction: Direction, starts: list[list[int]], window: tuple[int, int], limit: int, longest_s: int
+    order: Order,
+    direction: Direction,
+    starts: list[list[int]],
+    window: tuple[int, int],
+    limit: int,
+    longest_s: int,
+    most: int,
 ) -> None:
     store = Store([[at * NS_PER_S // 3 for at in of] for of in starts], order)
     window_s = (window[0], window[0] + window[1])
-    found, more, cut = store.run(window_s, limit, direction, longest_s)
+    found, more, cut = store.run(window_s, limit, direction, longest_s, most)
     truth = store.truth(window_s, direction)
     if not cut:
         assert (found, more) == (truth[:limit], len(truth) > limit)
