@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from federation_core.config import Cluster
-from federation_core.connectors.stores.jobs_beats import NEVER_SEEN
+from federation_core.health import BackendHealth
 from federation_core.outcome import NOT_ASKED, ClusterVerdict, Coverage, Result, Verdict
 from federation_core.plan import Plan
 from federation_core.signals import kind_named
 from federation_core.times import format_time
+from webapp.schemas.health import errors_of, status_of, worker_json
 
 if TYPE_CHECKING:
     from federation_core.connectors.stores.jobs import Job, Progress, WorkerBeat
@@ -119,13 +120,10 @@ def progress_coverage(progress: Iterable[Progress]) -> Coverage:
     )
 
 
-def clusters_json(clusters: Iterable[Cluster], beats: Mapping[str, WorkerBeat]) -> dict[str, Any]:
-    """Return the members of the federation that a tenant sees."""
-    return {"clusters": [cluster_json(cluster, beats.get(cluster.name)) for cluster in clusters]}
-
-
-def cluster_json(cluster: Cluster, beat: WorkerBeat | None) -> dict[str, Any]:
-    """Return one member: what it has, and whether a worker serves it. Addresses stay inside."""
+def cluster_json(
+    cluster: Cluster, beat: WorkerBeat | None, healths: Mapping[str, BackendHealth], now_ms: int
+) -> dict[str, Any]:
+    """Return one member: what it has, whether a worker serves it, and how it is. Addresses stay inside."""
     return {
         "name": cluster.name,
         "environment": cluster.environment,
@@ -133,11 +131,7 @@ def cluster_json(cluster: Cluster, beat: WorkerBeat | None) -> dict[str, Any]:
         "weight": cluster.weight,
         "retentionMs": cluster.retention_ms,
         "backends": {backend.signal: backend.kind for backend in cluster.backends},
-        "worker": {
-            "alive": beat is not None and beat.alive,
-            "lastSeenMs": beat.last_seen_ms if beat else None,
-            "clockSkewMs": beat.clock_skew_ms if beat else None,
-            "missingSinceMs": beat.last_seen_ms if beat and not beat.alive else None,
-            "reason": NEVER_SEEN if beat is None else "" if beat.alive else beat.why_absent,
-        },
+        "worker": worker_json(beat),
+        "status": status_of(cluster, beat, healths, now_ms),
+        "errors": errors_of(cluster, beat, healths, now_ms),
     }

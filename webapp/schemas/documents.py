@@ -5,12 +5,14 @@ Rule: a contract test holds every real answer against these, so that the documen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, fields
 
 from federation_core.connectors.stores.jobs_records import JobState
 from federation_core.outcome import Verdict
+from webapp.schemas.health import CLUSTER_STATUSES
 
 Str, Int, Bool, List, Nested = fields.String, fields.Integer, fields.Boolean, fields.List, fields.Nested
 
@@ -23,6 +25,11 @@ def described(words: str, **shape: Any) -> dict[str, Any]:
 def nullable(kind: str, words: str) -> fields.Raw:
     """Return a field that may be null, and what null means."""
     return fields.Raw(required=True, metadata=described(words, type=[kind, "null"]))
+
+
+def meanings(words: Mapping[str, str]) -> str:
+    """Return what each value of an enumeration means, as one text."""
+    return "; ".join(f"{value}: {meaning}" for value, meaning in words.items())
 
 
 class FieldError(Schema):
@@ -175,9 +182,16 @@ class ClusterDocument(Schema):
     environment = Str(required=True)
     region = Str(required=True)
     weight = fields.Float(required=True)
-    retentionMs = Int(required=True)
+    retentionMs = nullable("integer", "how long back its backends have everything; null where that is not configured")
     backends = fields.Dict(keys=Str(), values=Str(), required=True, metadata=described("signal → kind"))
     worker = Nested(WorkerDocument, required=True)
+    status = Str(required=True, metadata=described(meanings(CLUSTER_STATUSES), enum=list(CLUSTER_STATUSES)))
+    errors = fields.Dict(
+        keys=Str(),
+        values=Str(),
+        required=True,
+        metadata=described("signal → why its backend is not well, in words; `worker` → why no worker serves it"),
+    )
 
 
 class ClustersDocument(Schema):

@@ -13,7 +13,7 @@ from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.stores.jobs import Job, JobState, Progress, WorkerBeat
 from federation_core.errors import FederationError, QueryExpired, QueryNotFound
 from federation_core.federate import combine, run_shard, without
-from federation_core.health import About
+from federation_core.health import About, BackendHealth
 from federation_core.inventory import Inventory
 from federation_core.outcome import ClusterVerdict, Result
 from federation_core.plan import Leaf, Plan
@@ -72,6 +72,22 @@ class Beats:
 
 
 @dataclass
+class Healths:
+    """How the backends are: well, but for what a test has said; of clusters that are not served nobody has spoken."""
+
+    federation: InProcess
+
+    def of(self, clusters: Iterable[str], now_ms: int) -> dict[str, dict[str, BackendHealth]]:
+        federation, checked_ms = self.federation, now_ms - 3_000
+        well = {
+            signal: BackendHealth(signal, "memory", True, checked_ms, 4, about=About("Memory 1.0", now_ms - 12_000))
+            for signal in ("metrics", "traces", "logs")
+        }
+        served = [name for name in clusters if name in federation.served_clusters]
+        return {name: {**well, **federation.healths_said.get(name, {})} for name in served}
+
+
+@dataclass
 class InProcess:
     """Dispatch and jobs at once.
 
@@ -94,6 +110,7 @@ class InProcess:
     withdrawn: set[str] = field(default_factory=set)
     kept_ms: dict[str, int] = field(default_factory=dict)
     waits_ms: list[int | None] = field(default_factory=list)
+    healths_said: dict[str, dict[str, BackendHealth]] = field(default_factory=dict)
 
     @property
     def jobs(self) -> InProcess:
@@ -102,6 +119,10 @@ class InProcess:
     @property
     def beats(self) -> Beats:
         return Beats(self)
+
+    @property
+    def healths(self) -> Healths:
+        return Healths(self)
 
     def served(self) -> frozenset[str]:
         if self.broken:

@@ -42,6 +42,7 @@ def test_the_document_is_openapi_3_1_and_has_every_native_route(document: dict[s
         "post /api/v1/logs/search",
         "get /api/v1/clusters",
         "get /api/v1/clusters/{name}",
+        "get /api/v1/clusters/{name}/health",
         "get /health",
         "get /ready",
         "get /-/healthy",
@@ -84,6 +85,9 @@ CALLS = [
     ("post", "/api/v1/logs/search", {"require": "critical:stage"}),
     ("get", "/api/v1/clusters", None),
     ("get", "/api/v1/clusters/prod", None),
+    ("get", "/api/v1/clusters/prod/health", None),
+    ("get", "/api/v1/clusters/stage/health", None),
+    ("get", "/api/v1/clusters/nowhere/health", None),
     ("get", "/health", None),
     ("get", "/ready", None),
 ]
