@@ -162,7 +162,7 @@ class TestSurprises:
         with loki_serving(model("app-prod")) as server:
             opened = loki_at(server, "app-prod")
             found = entries_of(fetch(opened, dict(exchange.fields)["query"], limit=limit, direction=direction))
-        assert found == first_entries(whole, limit, direction)
+        assert found == first_entries(Entries.of(whole), limit, direction)
         # As it was recorded, Loki itself takes others: those of the stream that comes second.
         page = json.loads(recorded("query-range-equal-timestamps-limit-2-page-1").reply.body)["data"]["result"]
         assert [stream["stream"]["pod"] for stream in page] == [whole[-1].labels.get("pod")]

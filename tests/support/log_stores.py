@@ -47,7 +47,7 @@ class LogStore:
         limit = leaf.limit if self.cap is None else min(self.cap, leaf.limit)
         if limit == 0:
             return Fetched(Entries(more=bool(found)))
-        return Fetched(first_entries(found, limit, leaf.direction))
+        return Fetched(first_entries(Entries.of(found), limit, leaf.direction))
 
     def inventory(self, deadline: Deadline) -> Inventory:
         """Hold no inventory."""

@@ -21,9 +21,9 @@ from federation_core.connectors.stores.segments_slices import NS_PER_MS, Slice, 
 from federation_core.labels import Labels
 from federation_core.plan import Leaf
 from federation_core.query import Direction
-from federation_core.signals.logs.expr import LineOp, LogQuery, passes
-from federation_core.signals.logs.language import parse
-from federation_core.signals.logs.payload import Entry, first_entries, window_ns
+from federation_core.signals.logs.expr import LineOp, LogQuery
+from federation_core.signals.logs.language import matches, parse
+from federation_core.signals.logs.payload import Entries, Entry, first_entries, window_ns
 from federation_core.tenancy import Limits
 
 _NOT_IN_LABEL: Final = re.compile(r"[^A-Za-z0-9_]")
@@ -43,7 +43,7 @@ def fetch(reader: SegmentReader, leaf: Leaf, limits: Limits, check: Callable[[],
 
     def ask(manifest: Manifest) -> Fetched:
         found = _search(reader, manifest, query, leaf, limit, check)
-        return Fetched(first_entries(found, limit, leaf.direction), watermark_ms=manifest.newest_ms)
+        return Fetched(first_entries(Entries.of(found), limit, leaf.direction), watermark_ms=manifest.newest_ms)
 
     return reader.attempt(ask)
 
@@ -105,7 +105,7 @@ def _matching(query: LogQuery, row: tuple[Any, ...], streams: Mapping[str, Label
     if not all(line_filter.accepts(line) for line_filter in query.line_filters):
         return None
     entry = Entry(t_ns, line, streams[labels], _metadata(attributes, trace_id, span_id), ordinal)
-    return entry if passes(query, entry) else None
+    return entry if matches(query, entry) else None
 
 
 def _narrowed(query: LogQuery) -> tuple[str, list[str]]:

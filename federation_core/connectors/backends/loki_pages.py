@@ -16,11 +16,12 @@ from federation_core.connectors.backends.loki_api import Window
 from federation_core.connectors.backends.loki_entries import Page
 from federation_core.errors import InvalidRequest, Malformed
 from federation_core.query import Direction
-from federation_core.signals.logs.payload import NS_PER_MS, Entry
+from federation_core.signals.logs.payload import NS_PER_MS, Entries, concat
 from federation_core.times import format_time, parse_duration_ms
 
 _FEWER_LINES: Final = re.compile(r"max_entries_limit_per_query \(\d+ > (?P<lines>\d{1,9})\)", re.ASCII)
 _SHORTER: Final = re.compile(r"time range exceeds the limit \(query length: [^,]*, limit: (?P<limit>[0-9a-z.]+)\)")
+_ELSEWHERE: Final = "the backend answers with lines of another time than was asked"
 
 
 @dataclass(slots=True)
@@ -66,11 +67,21 @@ class Found:
     tells whether the metadata of all entries stand apart from their labels.
     """
 
-    entries: list[Entry] = field(default_factory=list)
+    parts: list[Entries] = field(default_factory=list)
     truncated: str = ""
     stopped_ns: int | None = None
     warnings: tuple[str, ...] = ()
     apart: bool = True
+
+    @property
+    def count(self) -> int:
+        """The number of entries."""
+        return sum(map(len, self.parts))
+
+    @property
+    def entries(self) -> Entries:
+        """What was read, in no order."""
+        return concat(self.parts)
 
 
 def read_first(
@@ -78,12 +89,12 @@ def read_first(
     window: Window,
     need: int,
     direction: Direction,
-    accepts: Callable[[Entry], bool],
+    accepted: Callable[[Entries], Entries],
     bounds: Bounds,
 ) -> Found:
     """Read the first `need` entries that are accepted, and what shows whether there are more; fewer are all.
 
-    `ask` returns the page of so many lines.
+    `ask` returns the page of so many lines; `accepted` keeps of entries those that are wanted.
 
     Raises Malformed: pages that lead nowhere; and what `ask` raises.
     """
@@ -93,30 +104,34 @@ def read_first(
         size = max(1, min(size, most))
         page = ask(window, size)
         found.warnings = tuple(dict.fromkeys((*found.warnings, *page.warnings)))
-        found.apart = found.apart and (page.apart or not page.entries)
+        found.apart = found.apart and (page.apart or not len(page.entries))
         # Whatever a backend makes of the edges, what lies beyond them is not part of the answer.
-        within = [entry for entry in page.entries if window.start_ns <= entry.t_ns < window.end_ns]
+        t_ns = page.entries.t_ns
+        inside = (t_ns >= window.start_ns) & (t_ns < window.end_ns)
+        within = page.entries if inside.all() else page.entries.take(inside)
         if len(page.entries) < size:
-            found.entries += filter(accepts, within)
+            found.parts.append(accepted(within))
             return found
-        edge_ns = (min if backward else max)((entry.t_ns for entry in within), default=0)
-        whole = [entry for entry in within if entry.t_ns != edge_ns]
-        if not within or (not whole and size >= most > len(within)):
-            raise Malformed("the backend answers with lines of another time than was asked")
-        accepted = [entry for entry in whole if accepts(entry)]
-        at_edge = [entry for entry in within if entry.t_ns == edge_ns and accepts(entry)]
-        found.entries += accepted
-        if len(found.entries) >= need and len(found.entries) + len(at_edge) > need:
-            found.entries += at_edge
+        if not len(within):
+            raise Malformed(_ELSEWHERE)
+        edge_ns = int(within.t_ns.min() if backward else within.t_ns.max())
+        is_edge = within.t_ns == edge_ns
+        whole = within.take(~is_edge)
+        if not len(whole) and size >= most > len(within):
+            raise Malformed(_ELSEWHERE)
+        wanted, at_edge = accepted(whole), accepted(within.take(is_edge))
+        found.parts.append(wanted)
+        if found.count >= need and found.count + len(at_edge) > need:
+            found.parts.append(at_edge)
             return found
-        if not whole and size >= most:
-            found.entries += at_edge
+        if not len(whole) and size >= most:
+            found.parts.append(at_edge)
             when = format_time(edge_ns // NS_PER_MS)
             found.truncated = f"{most} lines or more at one nanosecond ({when}), and Loki gives no more at once"
             found.stopped_ns = edge_ns
             return found
         window = Window(window.start_ns, edge_ns + 1) if backward else Window(edge_ns, window.end_ns)
         # The edge again, what is still needed, and one more to see whether there is more.
-        wanted = len(within) - len(whole) + max(0, need - len(found.entries)) + 1
-        size = most if not whole else wanted if len(accepted) == len(whole) else max(wanted, 2 * size)
+        lines = len(within) - len(whole) + max(0, need - found.count) + 1
+        size = most if not len(whole) else lines if len(wanted) == len(whole) else max(lines, 2 * size)
     return found

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from federation_core.connectors.backends.loki_api import LokiApi, Window
 from federation_core.connectors.backends.loki_entries import Page, told_apart
 from federation_core.connectors.backends.loki_pages import Bounds, Found, read_first
@@ -18,8 +20,8 @@ from federation_core.connectors.backends.loki_streams import parts_of
 from federation_core.errors import Rejected, TooLarge
 from federation_core.labels import Labels, Selector
 from federation_core.query import Deadline, Direction
-from federation_core.signals.logs.expr import LineFilter, LineOp, LogQuery, Stage, passes, print_query
-from federation_core.signals.logs.payload import Entry
+from federation_core.signals.logs.expr import LineFilter, LineOp, LogQuery, Stage, passing, print_query
+from federation_core.signals.logs.payload import Entries
 
 #: The most that the pages of one leaf may hold together.
 PAGES_BYTES: Final = 128 * 1024 * 1024
@@ -42,16 +44,16 @@ class Reading:
         Raises QueryCanceled, ClusterError.
         """
         found = Found()
-        while window.start_ns < window.end_ns and len(found.entries) <= need and not self._nothing:
+        while window.start_ns < window.end_ns and found.count <= need and not self._nothing:
             part, rest = self._bounds.first_part(window, self._direction)
             try:
-                more = self._of_all_streams(part, need - len(found.entries))
+                more = self._of_all_streams(part, need - found.count)
             except Rejected as refusal:
                 if not self._bounds.learn(refusal.message):
                     raise
                 continue
             warnings = dict.fromkeys((*found.warnings, *more.warnings))
-            found = replace(more, entries=found.entries + more.entries, warnings=tuple(warnings))
+            found = replace(more, parts=found.parts + more.parts, warnings=tuple(warnings))
             if found.truncated:
                 break
             window = rest
@@ -67,20 +69,22 @@ class Reading:
         parts = parts_of(self._query.selector, label_names, streams)
         found = self._united([self._of_streams(part, window, need) for part in parts], need)
         if not found.apart:
-            found.entries = told_apart(found.entries, label_names())
+            found.parts = [told_apart(found.entries, label_names())]
         return found
 
     def _united(self, parts: list[Found], need: int) -> Found:
-        entries = [entry for part in parts for entry in part.entries]
         warnings = dict.fromkeys(warning for part in parts for warning in part.warnings)
+        entries = [some for part in parts for some in part.parts]
         united = Found(entries, warnings=tuple(warnings), apart=all(part.apart for part in parts))
         backward = self._direction == "backward"
         stops = [(part.stopped_ns, part.truncated) for part in parts if part.stopped_ns is not None]
         if stops:
             # Beyond the first stop some entries are missing. Before it, all are there.
             stop_ns, truncated = max(stops) if backward else min(stops)
-            united.entries = [e for e in entries if (e.t_ns >= stop_ns if backward else e.t_ns <= stop_ns)]
-            if sum(entry.t_ns != stop_ns for entry in united.entries) < need or len(united.entries) <= need:
+            found = united.entries
+            found = found.take(found.t_ns >= stop_ns if backward else found.t_ns <= stop_ns)
+            united.parts = [found]
+            if np.count_nonzero(found.t_ns != stop_ns) < need or len(found) <= need:
                 united.truncated = truncated
         return united
 
@@ -97,10 +101,10 @@ class Reading:
             self._left_bytes -= page.size_bytes
             return page
 
-        def accepts(entry: Entry) -> bool:
-            return passes(self._query, entry)
+        def accepted(entries: Entries) -> Entries:
+            return passing(self._query, entries)
 
-        return read_first(ask, window, need, self._direction, accepts, self._bounds)
+        return read_first(ask, window, need, self._direction, accepted, self._bounds)
 
 
 def _is_of_empty_text(stage: Stage) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from federation_core.connectors import Connector, Fetched
 from federation_core.errors import Malformed
 from federation_core.labels import Selector
@@ -16,7 +18,8 @@ from federation_core.signals.logs import distribute
 from federation_core.signals.logs.expr import LogQuery, map_selectors, print_query
 from federation_core.signals.logs.language import parse
 from federation_core.signals.logs.merge import merge_entries
-from federation_core.signals.logs.payload import Entries, decode, encode, first_entries
+from federation_core.signals.logs.payload import Entries, first_entries
+from federation_core.signals.logs.wire import decode, encode
 from federation_core.tenancy import Scope
 
 
@@ -46,9 +49,7 @@ def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fet
             raise Malformed(
                 f"{connector.kind} returned {type(found).__name__}, not log entries", cluster=shard.cluster_name
             )
-        answers[leaf.id] = replace(
-            fetched, payload=first_entries(found.entries, leaf.limit, leaf.direction, more=found.more)
-        )
+        answers[leaf.id] = replace(fetched, payload=first_entries(found, leaf.limit, leaf.direction, more=found.more))
     return answers
 
 
@@ -67,28 +68,33 @@ def merge(
 def redact(payload: Entries, scope: Scope, cluster: str) -> tuple[Entries, int]:
     """Drop the entries whose stream lies outside the scope, whatever the backend made of the conditions."""
     allowed = Selector(scope.conditions(cluster))
-    visible = {labels for labels in {entry.labels for entry in payload.entries} if allowed.matches(labels)}
-    kept = tuple(entry for entry in payload.entries if entry.labels in visible)
-    return replace(payload, entries=kept), len(payload.entries) - len(kept)
+    used, streams = np.unique(payload.labels, return_inverse=True)
+    visible = np.array([allowed.matches(payload.sets[index]) for index in used.tolist()], dtype=np.bool_)
+    kept = payload if visible.all() else payload.take(visible[streams])
+    return kept, len(payload) - len(kept)
 
 
 def size(payload: Entries) -> tuple[int, int]:
     """Return the numbers of streams and of entries."""
-    return payload.streams, len(payload.entries)
+    return payload.streams, len(payload)
 
 
 def to_json(payload: Entries, query: Query) -> dict[str, Any]:
     """Return the native JSON answer; nanoseconds are strings, as a JSON number cannot hold them."""
+    # Sets that entries share are one dictionary in the answer.
+    sets = [labels.as_dict() for labels in payload.sets]
+    clusters = payload.clusters
+    columns = (payload.t_ns, payload.cluster, payload.labels, payload.line, payload.metadata)
     return {
         "entries": [
             {
-                "timeUnixNano": str(entry.t_ns),
-                "cluster": entry.cluster,
-                "labels": entry.labels.as_dict(),
-                "line": entry.line,
-                "metadata": entry.metadata.as_dict(),
+                "timeUnixNano": str(t_ns),
+                "cluster": clusters[cluster],
+                "labels": sets[labels],
+                "line": line,
+                "metadata": sets[metadata],
             }
-            for entry in payload.entries
+            for t_ns, cluster, labels, line, metadata in zip(*(column.tolist() for column in columns), strict=True)
         ],
         "cursor": payload.cursor,
     }

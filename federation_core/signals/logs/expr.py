@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+
 from federation_core.labels import Labels, Matcher, Selector, compile_regex, quote
-from federation_core.signals.logs.payload import Entry
+from federation_core.signals.logs.payload import Entries, Entry, Mask, Texts
 
 
 class LineOp(StrEnum):
@@ -32,20 +34,37 @@ class LineFilter:
     op: LineOp
     text: str
 
+    def judge(self) -> Callable[[str], bool]:
+        """Return what tells whether a line satisfies the condition.
+
+        Raises InvalidRequest: the pattern is not RE2.
+        """
+        text = self.text
+        match self.op:
+            case LineOp.CONTAINS:
+                return lambda line: text in line
+            case LineOp.LACKS:
+                return lambda line: text not in line
+            case LineOp.FINDS:
+                finds = compile_line_pattern(text).search
+                return lambda line: finds(line) is not None
+            case LineOp.FINDS_NOT:
+                finds = compile_line_pattern(text).search
+                return lambda line: finds(line) is None
+
     def accepts(self, line: str) -> bool:
         """Tell whether a line satisfies the condition.
 
         Raises InvalidRequest: the pattern is not RE2.
         """
-        match self.op:
-            case LineOp.CONTAINS:
-                return self.text in line
-            case LineOp.LACKS:
-                return self.text not in line
-            case LineOp.FINDS:
-                return _finds(self.text, line)
-            case LineOp.FINDS_NOT:
-                return not _finds(self.text, line)
+        return self.judge()(line)
+
+    def accepted(self, lines: Texts) -> Mask:
+        """Tell of each line whether it satisfies the condition.
+
+        Raises InvalidRequest: the pattern is not RE2.
+        """
+        return np.fromiter(map(self.judge(), lines.tolist()), dtype=np.bool_, count=len(lines))
 
     def __str__(self) -> str:
         return f"{self.op.value} {quote(self.text)}"
@@ -61,6 +80,13 @@ class LabelFilter:
         """Tell whether an entry's labels and metadata satisfy the condition."""
         name = self.matcher.label
         return self.matcher.matches(labels.get(name) or metadata.get(name))
+
+    def accepted(self, entries: Entries) -> Mask:
+        """Tell of each entry whether it satisfies the condition; what entries share is judged once."""
+        sets, size = entries.sets, len(entries.sets)
+        pairs, inverse = np.unique(entries.labels * size + entries.metadata, return_inverse=True)
+        judged = [self.accepts(sets[pair // size], sets[pair % size]) for pair in pairs.tolist()]
+        return np.array(judged, dtype=np.bool_)[inverse]
 
     def __str__(self) -> str:
         return f"| {self.matcher}"
@@ -105,20 +131,19 @@ def map_selectors(query: Any, fn: Callable[[Selector], Selector]) -> LogQuery:
 
 def matches(query: LogQuery, entry: Entry) -> bool:
     """Tell whether an entry is an answer to the query, its time aside."""
-    return query.selector.matches(entry.labels) and passes(query, entry)
+    return query.selector.matches(entry.labels) and all(
+        stage.accepts(entry.line) if isinstance(stage, LineFilter) else stage.accepts(entry.labels, entry.metadata)
+        for stage in query.stages
+    )
 
 
-def passes(query: LogQuery, entry: Entry) -> bool:
-    """Tell whether an entry of a stream that the selector chose passes every filter."""
+def passing(query: LogQuery, entries: Entries) -> Entries:
+    """Keep the entries that pass every filter, of those of streams that the selector chose."""
     for stage in query.stages:
-        match stage:
-            case LineFilter():
-                if not stage.accepts(entry.line):
-                    return False
-            case LabelFilter():
-                if not stage.accepts(entry.labels, entry.metadata):
-                    return False
-    return True
+        kept = stage.accepted(entries.line) if isinstance(stage, LineFilter) else stage.accepted(entries)
+        if not kept.all():
+            entries = entries.take(kept)
+    return entries
 
 
 def compile_line_pattern(pattern: str) -> Any:
@@ -127,7 +152,3 @@ def compile_line_pattern(pattern: str) -> Any:
     Raises InvalidRequest: RE2 does not accept the pattern.
     """
     return compile_regex(pattern, dot_matches_newline=False)
-
-
-def _finds(pattern: str, line: str) -> bool:
-    return compile_line_pattern(pattern).search(line) is not None

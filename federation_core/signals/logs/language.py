@@ -25,11 +25,11 @@ from federation_core.signals.logs.expr import (
     compile_line_pattern,
     map_selectors,
     matches,
-    passes,
+    passing,
     print_query,
 )
 
-__all__ = ["build", "map_selectors", "matches", "parse", "passes", "print_query"]
+__all__ = ["build", "map_selectors", "matches", "parse", "passing", "print_query"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MATCH_OPS = ("=~", "!~", "!=", "=")

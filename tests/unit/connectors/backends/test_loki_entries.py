@@ -45,7 +45,7 @@ def test_metadata_is_apart_only_where_the_answer_says_so() -> None:
 
 def test_what_names_no_streams_label_is_metadata() -> None:
     entry = Entry(1, "a", Labels.of({"ns": "x", "trace_id": "ab"}), ordinal=3)
-    (apart,) = told_apart([entry], ["ns", "pod"])
+    (apart,) = told_apart(Entries.of([entry]), ["ns", "pod"])
     assert apart == Entry(1, "a", Labels.of({"ns": "x"}), Labels.of({"trace_id": "ab"}), ordinal=3)
 
 

@@ -19,7 +19,7 @@ from federation_core.errors import Malformed, Rejected, TooLarge
 from federation_core.labels import Labels
 from federation_core.query import Direction, TimeRange
 from federation_core.signals.logs.language import matches, parse
-from federation_core.signals.logs.payload import Entry, first_entries
+from federation_core.signals.logs.payload import Entries, Entry, first_entries
 from federation_core.tenancy import Limits
 from tests.support.loki_connected import Unwired, entries_of, fetch, loki_over
 from tests.support.loki_model import END_MS, START_MS, LokiModel
@@ -81,12 +81,12 @@ class TestTheFirstEntries:
         found, query = entries_of(fetched), parse(text)
         held = with_ordinals(one for one in model.lines if matches(query, one))
         if not fetched.truncated:
-            assert found == first_entries(held, limit, direction)
+            assert found == first_entries(Entries.of(held), limit, direction)
             return
         # It ends at a nanosecond that holds as much as the largest page, and before that all is there.
         assert found.more
         full = {t for t, count in Counter(entry.t_ns for entry in held).items() if count >= max_lines}
-        whole = first_entries(held, 0, direction).entries
+        whole = first_entries(Entries.of(held), 0, direction).entries
         stop = next(entry.t_ns for entry in whole if entry.t_ns in full)
         before = [entry for entry in whole if (entry.t_ns > stop if direction == "backward" else entry.t_ns < stop)]
         assert list(found.entries[: len(before)]) == before
@@ -106,7 +106,7 @@ class TestTheFirstEntries:
         model = LokiModel.of([line(t * 10**9, str(n)) for n, t in enumerate(times)], max_span_s=span_s)
         for text in ("{}", '{service_name="a"}'):
             found = entries_of(fetch(loki_over(Unwired(model.reply)), text, limit=limit, direction=direction))
-            assert found == first_entries(with_ordinals(model.lines), limit, direction)
+            assert found == first_entries(Entries.of(with_ordinals(model.lines)), limit, direction)
 
     def test_a_page_is_as_long_as_the_limit_and_one_more(self) -> None:
         model = LokiModel.of([line(t, str(t)) for t in range(300)])

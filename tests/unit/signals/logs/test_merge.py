@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -25,14 +26,14 @@ DIRECTIONS = st.sampled_from(["backward", "forward"])
 
 
 def sent(split: dict[str, list[Entry]], limit: int, direction: Direction) -> dict[str, Entries]:
-    return {cluster: first_entries(entries, limit, direction) for cluster, entries in split.items()}
+    return {cluster: first_entries(Entries.of(entries), limit, direction) for cluster, entries in split.items()}
 
 
 def whole(split: dict[str, list[Entry]], direction: Direction) -> list[Entry]:
     """Sort everything at once, in the order the design states: time, cluster, stream, ordinal."""
     rows = [(e.t_ns, cluster, tuple(e.labels), e.ordinal, e.line, e) for cluster, es in split.items() for e in es]
     rows.sort(key=lambda row: row[:5], reverse=direction == "backward")
-    return [place(row[5], row[1]) for row in rows]
+    return [replace(row[5], cluster=row[1], labels=place(row[5].labels, row[1])) for row in rows]
 
 
 @given(SPLITS, st.integers(1, 30), DIRECTIONS)
@@ -66,8 +67,8 @@ def test_the_answer_says_exactly_when_entries_are_left(
 
 def test_a_cluster_with_a_lower_limit_of_its_own_is_named_where_it_matters() -> None:
     parts = {
-        "prod": Entries((entry(9), entry(8)), more=True),
-        "stage": Entries((entry(7), entry(1)), more=False),
+        "prod": Entries.of([entry(9), entry(8)], more=True),
+        "stage": Entries.of([entry(7), entry(1)], more=False),
     }
     _, warnings = merge_entries(parts, 10, "backward")
     assert warnings == ("cluster prod stopped at 1970-01-01T00:00:00.008Z; its older entries are missing",)
@@ -75,15 +76,15 @@ def test_a_cluster_with_a_lower_limit_of_its_own_is_named_where_it_matters() -> 
 
 def test_a_cluster_with_a_lower_limit_of_its_own_is_not_named_where_the_answer_ends_before() -> None:
     parts = {
-        "prod": Entries((entry(3), entry(2)), more=True),
-        "stage": Entries((entry(9), entry(8), entry(7)), more=False),
+        "prod": Entries.of([entry(3), entry(2)], more=True),
+        "stage": Entries.of([entry(9), entry(8), entry(7)], more=False),
     }
     _, warnings = merge_entries(parts, 3, "backward")
     assert warnings == ("limit 3 reached, older entries exist",)
 
 
 def test_a_cluster_that_sent_nothing_although_it_has_entries_is_named() -> None:
-    _, warnings = merge_entries({"prod": Entries((), more=True)}, 3, "backward")
+    _, warnings = merge_entries({"prod": Entries(more=True)}, 3, "backward")
     assert warnings == ("cluster prod sent none of its entries",)
 
 
@@ -104,5 +105,5 @@ def test_nothing_merges_to_nothing() -> None:
     ],
 )
 def test_a_stores_own_cluster_label_is_shown_as_exported(own: dict[str, str], shown: dict[str, str]) -> None:
-    placed = place(Entry(1, "", Labels.of(own)), "prod")
-    assert (placed.cluster, placed.labels.as_dict()) == ("prod", shown)
+    merged, _ = merge_entries({"prod": Entries.of([Entry(1, "", Labels.of(own))])}, 1, "forward")
+    assert [(entry.cluster, entry.labels.as_dict()) for entry in merged] == [("prod", shown)]

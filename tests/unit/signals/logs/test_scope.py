@@ -96,5 +96,5 @@ def test_conditions_may_differ_between_clusters() -> None:
 
 
 def test_redacting_an_answer_without_conditions_keeps_everything() -> None:
-    payload = Entries(ENTRIES)
+    payload = Entries.of(ENTRIES)
     assert KIND.redact(payload, scope_over(["prod"]), "prod") == (payload, 0)

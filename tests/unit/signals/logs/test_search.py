@@ -62,7 +62,7 @@ def test_a_clusters_lower_limit_does_not_pass_for_the_whole() -> None:
 def test_more_entries_than_asked_from_a_backend_are_put_in_order_and_cut() -> None:
     class Generous(LogStore):
         def fetch(self, leaf: object, scope: object, deadline: object) -> Fetched:
-            return Fetched(Entries(self.entries))
+            return Fetched(Entries.of(self.entries))
 
     result = ask({"prod": Generous(STORES["prod"].entries)}, "logs", "{}", limit=2)
     assert lines(result) == ["prod 98", "prod 96"]
