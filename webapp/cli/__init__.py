@@ -18,7 +18,8 @@ Exit codes:
   0  the answer is complete
   1  no answer: the server is not there, or refuses, or the query failed
   2  the command line, the query or the configuration is wrong
-  3  the answer is there and incomplete (also: an import rejected records)
+  3  the answer is there and incomplete (also: an import rejected records,
+     or the cluster that is shown is not healthy)
 """
 
 #: Where each command lives: name → (module, attribute, the help line of the overview).
@@ -28,7 +29,7 @@ COMMANDS = {
     "traces": ("webapp.cli.traces", "traces", "Search for traces."),
     "logs": ("webapp.cli.logs", "logs", "Search for log lines."),
     "jobs": ("webapp.cli.jobs", "jobs", "List, follow and cancel queries."),
-    "clusters": ("webapp.cli.clusters", "clusters", "List the clusters and who serves them."),
+    "clusters": ("webapp.cli.clusters", "clusters", "List the clusters and how they are, or show one."),
     "demo": ("webapp.cli.demo.command", "demo", "Run six clusters of a simulated shop on this machine."),
     "serve": ("webapp.cli.serve", "serve", "Run the whole stack on this machine."),
     "web": ("webapp.cli.roles", "web", "Run the HTTP API alone."),

@@ -171,6 +171,10 @@ class Api:
         """Return the clusters and their workers."""
         return self._send("GET", "/api/v1/clusters")
 
+    def cluster_health(self, name: str) -> Reply:
+        """Return how one cluster is, with each of its backends."""
+        return self._send("GET", f"/api/v1/clusters/{quote(name, safe='')}/health")
+
     def _send(
         self,
         method: str,

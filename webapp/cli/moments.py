@@ -6,6 +6,8 @@ from datetime import datetime
 
 #: Rising units of a duration in nanoseconds.
 _UNITS = ((1_000, "µs"), (1_000_000, "ms"), (1_000_000_000, "s"))
+#: Falling units of an age in milliseconds.
+_AGES = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"))
 
 
 def moment(time_ms: float, *, milliseconds: bool = False) -> str:
@@ -44,6 +46,20 @@ def duration(duration_ns: float) -> str:
             digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
             return f"{value:.{digits}f} {unit}"
     return f"{duration_ns:.0f} ns"
+
+
+def ago(age_ms: float) -> str:
+    """Return how long ago something was, in the largest unit of which it has at least two, or in seconds.
+
+    >>> ago(400), ago(12_000), ago(119_000), ago(840_000), ago(7_300_000), ago(200_000_000)
+    ('just now', '12 s ago', '119 s ago', '14 min ago', '2 h ago', '2 d ago')
+    """
+    if age_ms < 1000:
+        return "just now"
+    for unit_ms, unit in _AGES:
+        if age_ms >= 2 * unit_ms:
+            return f"{age_ms // unit_ms:.0f} {unit} ago"
+    return f"{age_ms // 1000:.0f} s ago"
 
 
 def _local(time_ms: float) -> datetime:

@@ -1,9 +1,10 @@
-// The start page's moving parts: the members of the federation and whether a worker serves each, and the newest
+// The start page's moving parts: the members of the federation, how each is and what is wrong with it, and the newest
 // queries, of which those that run are followed by their events.
 
 const place = document.getElementById("clusters");
 const queries = document.getElementById("queries");
 const SHOWN = 10;
+const STATUS_CLASS = { healthy: "good", unknown: "quiet" };
 
 function element(name, text, className) {
   const made = document.createElement(name);
@@ -15,16 +16,19 @@ function element(name, text, className) {
 function table(clusters) {
   const made = element("table", "");
   const head = made.createTHead().insertRow();
-  for (const title of ["cluster", "environment", "signals", "worker"]) head.append(element("th", title));
+  for (const title of ["cluster", "environment", "signals", "status", "what is wrong"]) head.append(element("th", title));
   const body = made.createTBody();
   for (const cluster of clusters) {
     const row = body.insertRow();
-    const alive = cluster.worker.alive;
+    const name = element("a", cluster.name);
+    name.href = `/api/v1/clusters/${encodeURIComponent(cluster.name)}/health`;
+    const wrong = Object.entries(cluster.errors).map(([entry, words]) => `${entry}: ${words}`);
     row.append(
-      element("td", cluster.name),
+      cell(name),
       element("td", cluster.environment),
       element("td", Object.keys(cluster.backends).join(", ")),
-      element("td", alive ? "alive" : cluster.worker.reason, alive ? "good" : "bad"),
+      element("td", cluster.status, STATUS_CLASS[cluster.status] || "bad"),
+      element("td", wrong.join("; "), "quiet"),
     );
   }
   return made;
