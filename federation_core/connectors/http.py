@@ -145,9 +145,10 @@ class HttpClient:
                     raise
                 self._check(deadline)
                 if last:
-                    why = "" if self.pools.is_tls else ": does it want https://?"
+                    why = "refuse our certificate" if self.access.cert_file else "want a client certificate"
+                    why = why if self.pools.is_tls else "want https://"
                     raise Malformed(
-                        f"the backend's answer broke off before it began{why}", cluster=self.cluster
+                        f"the backend's answer broke off before it began: does it {why}?", cluster=self.cluster
                     ) from exc
         raise AssertionError("the second attempt answers or raises")
 

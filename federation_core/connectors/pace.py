@@ -20,8 +20,27 @@ from federation_core.config import Cluster, RateLimit
 from federation_core.errors import Rejected
 from federation_core.query import Deadline
 
+#: Nobody waits longer for a turn, and no lock knows how to.
+_LONGEST_S: Final = 3_600.0
 #: When to try again is not known where nothing ended in all the time there was.
 _AGAIN_S: Final = 1.0
+
+
+class _Asking(threading.local):
+    at_once = False
+
+
+_asking = _Asking()
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Let what this thread asks inside the block wait for no turn, nor take one: whether a backend answers is asked."""
+    _asking.at_once = True
+    try:
+        yield
+    finally:
+        _asking.at_once = False
 
 
 class Pace:
@@ -49,7 +68,10 @@ class Pace:
 
         Raises Rejected, with `retry_after_s`: it would not come in time. QueryCanceled.
         """
-        until_s = time.monotonic() + longest_s
+        if _asking.at_once:
+            yield
+            return
+        until_s = time.monotonic() + min(longest_s, _LONGEST_S)
         self._enter(until_s, deadline)
         try:
             self._await_token(until_s, deadline)
@@ -99,20 +121,20 @@ class Pace:
             full_at_s = max(self._full_at_s, now_s) + self._interval_s
             wait_s = full_at_s - self._burst * self._interval_s - now_s
             rate = 1 / self._interval_s
-            if now_s + wait_s <= until_s:
+            in_time = wait_s <= 0 or now_s + wait_s <= until_s
+            if in_time:
                 self._full_at_s = full_at_s
-        if wait_s <= 0:
-            return
-        if now_s + wait_s > until_s:
+        if not in_time:
             raise Rejected(
                 f"the backend may be asked {rate:.3g} times a second, and its turns are taken for {wait_s:.1f} s",
                 cluster=self._cluster,
                 retry_after_s=round(wait_s, 3),
             )
         cancelled = threading.Event()
-        with deadline.on_cancel(cancelled.set):
-            if deadline.cancelled() or cancelled.wait(wait_s):
-                deadline.check(0, self._cluster)
+        if wait_s > 0:
+            with deadline.on_cancel(cancelled.set):
+                if deadline.cancelled() or cancelled.wait(wait_s):
+                    deadline.check(0, self._cluster)
 
 
 _paces: WeakValueDictionary[tuple[str, str], Pace] = WeakValueDictionary()

@@ -36,6 +36,13 @@ def test_everything_given_is_read_and_files_are_taken_from_the_folder() -> None:
     )
 
 
+def test_a_proxy_is_read_with_its_credentials() -> None:
+    proxy = "proxyUrl: 'http://proxy:3128', proxyUsername: us, proxyPasswordFile: proxy-pw"
+    access = backend(PROD.replace("tenant: a", proxy)).access
+    found = (access.proxy_url, access.proxy_username, access.proxy_password_file)
+    assert found == ("http://proxy:3128", "us", "/etc/appsentry/proxy-pw")
+
+
 def test_without_access_nothing_is_sent() -> None:
     found = backend('clusters: [{name: a, environment: e, backends: {metrics: {kind: prometheus, url: "http://x"}}}]')
     assert (found.access, found.pushdown) == (Access(), "exact")
@@ -69,6 +76,18 @@ def test_an_address_may_have_a_port_and_a_path(url: str) -> None:
         ("tenant: a", "bearerTokenFile: t", r":9: access: `bearerTokenFile` and `passwordFile` exclude each other"),
         ("tenant: a", 'tenant: "a\\nb"', r":9: access: tenant: 'a\\nb' cannot be sent in a header"),
         ("caFile: ca.pem", "caFile: []", r":9: caFile: a list is not a text"),
+        ("username: me", "username: mü", r":9: access: username: 'mü' cannot be sent in a header"),
+        ("username: me", "username: 'm:e'", r":9: access: a user name holds no colon"),
+        ("tenant: a", "proxyUrl: 'https://p:1'", r":10: proxyUrl: 'https://p:1' is not the URL of a proxy"),
+        ("tenant: a", "proxyUrl: 'http://p'", r":10: proxyUrl: 'http://p' is not the URL of a proxy"),
+        ("tenant: a", "proxyUrl: 'http://p:70000'", r":10: proxyUrl: .* is not the URL of a proxy"),
+        ("tenant: a", "proxyUrl: 'http://me:secret@p:1'", r":10: proxyUrl: a URL holds no credentials"),
+        (
+            "tenant: a",
+            "proxyUrl: 'http://p:1', proxyUsername: m",
+            r":9: access: `proxyUsername` and `proxyPasswordFile`",
+        ),
+        ("tenant: a", "proxyUsername: m, proxyPasswordFile: p", r":9: access: .* there is no `proxyUrl`"),
     ],
 )
 def test_a_mistake_is_answered_with_its_place(old: str, new: str, said: str) -> None:
