@@ -1,6 +1,7 @@
-"""The connectors of a worker process: one per cluster and signal.
+"""The connectors of a worker process: one per cluster and signal, and how the backends behind them stand.
 
-Rule: a connector is opened when it is first needed, and once, whoever needs it.
+Rule: a connector is opened when it is first needed, and once, whoever needs it. Of what a cluster's backends may be
+asked at once this process takes its share, as soon as it is told how many there are.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ from threading import Lock
 from federation_core import connectors
 from federation_core.config import Settings
 from federation_core.connectors import Connector
+from federation_core.connectors.pace import divide
 from federation_core.errors import Unreachable
+from workers.standing import Standing
 
 
 class Connections:
     """The connectors that this process has opened; safe to use from several threads."""
 
     def __init__(self, settings: Settings) -> None:
+        #: What this process has seen of the backends, and was told of them.
+        self.standing = Standing()
+        self.standing.listen(lambda cluster, told: divide(cluster, told.processes, told.rank))
         self._settings = settings
         self._open: dict[tuple[str, str], Connector] = {}
         self._opening = Lock()

@@ -1,9 +1,9 @@
 """The sign of life of a worker process: a thread that says every second which clusters it serves and what it holds.
 
 Rule: it says that a cluster is served while its tasks are fetched, and no longer when the process is told to end; and
-that the leases are held until the process has ended. What evaluates in a cluster is said along, once it is known; a
-beat never waits for that. A Redis that does not answer costs a beat and one log line,
-never the process.
+that the leases are held until the process has ended. What was seen of the backends and what evaluates there is said
+along, once it is known; a beat never waits for that. Its answer tells what all workers of a cluster make of its
+backends, and how many they are. A Redis that does not answer costs a beat and one log line, never the process.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from threading import Event, Thread
 from time import sleep
 
 from federation_core.connectors.stores.jobs_beats import ALIVE_MS, Heartbeats
 from federation_core.errors import StoreUnavailable
 from workers.fetchers import Fetchers
+from workers.prober import Prober
+from workers.standing import Standing
 
 BEAT_EVERY_S = 1.0
 #: The next beat while a cluster's tasks are not fetched yet, or after one that Redis did not hear: a worker that beats
@@ -37,7 +40,7 @@ def worker_name(owner: str) -> str:
 class Heart:
     """Beats for some clusters between `start` and `stop`, and holds what is fetched until it is given back.
 
-    `engines` tells at once what is known of the clusters' engines: cluster → word.
+    `standing` has what is to be said of the backends and takes the answer, `prober` knows what evaluates in them.
     """
 
     def __init__(
@@ -46,13 +49,16 @@ class Heart:
         clusters: tuple[str, ...],
         fetchers: Fetchers,
         clock: Callable[[], int],
-        engines: Callable[[], Mapping[str, str]] = dict,
+        standing: Standing | None = None,
+        prober: Prober | None = None,
     ) -> None:
         self._beats = beats
         self._fetchers = fetchers
         self._clusters = clusters
         self._clock = clock
-        self._engines = engines
+        self._standing = standing or Standing()
+        self._prober = prober
+        self._numbers = count(1)
         self._stopping = Event()
         #: Why the last beat was not heard, said once.
         self._said = ""
@@ -80,8 +86,20 @@ class Heart:
 
     def _send(self, served: Sequence[str], name: str, alive_ms: int = ALIVE_MS) -> bool:
         """Say what is served and what is held; return whether Redis has heard it."""
+        prober = self._prober
+        report = self._standing.report(served)
         try:
-            self._beats.beat(served, name, self._clock(), alive_ms, self._engines())
+            told = self._beats.beat(
+                served,
+                name,
+                self._clock(),
+                alive_ms,
+                prober.engines() if prober else {},
+                seen=report.seen,
+                number=next(self._numbers),
+                probes=prober is not None and prober.running,
+            )
+            self._standing.heard(report, told)
             self._fetchers.hold()
         except StoreUnavailable as exc:
             if exc.message != self._said:

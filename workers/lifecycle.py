@@ -28,9 +28,9 @@ from federation_core.signals import kinds
 from federation_core.structured_logging import configure
 from workers.app import SCHEDULER
 from workers.connections import Connections
-from workers.engines import Engines
 from workers.fetchers import Fetchers
 from workers.heartbeat import Heart
+from workers.prober import Prober
 
 #: How long a task that is running may still take once the worker is told to end.
 GRACE_S = 2.0
@@ -57,9 +57,12 @@ def install(
     everything.
     """
     fetchers = fetchers or Fetchers()
-    engines = Engines(settings, clusters, connections or Connections(settings), wall_clock_ms)
+    connections = connections or Connections(settings)
+    prober = Prober(settings, clusters, connections, wall_clock_ms)
     heart = (
-        Heart(Heartbeats(settings.redis_url), clusters, fetchers, wall_clock_ms, engines.known) if clusters else None
+        Heart(Heartbeats(settings.redis_url), clusters, fetchers, wall_clock_ms, connections.standing, prober)
+        if clusters
+        else None
     )
     ending = Event()
     # Messages are JSON only, so none of them runs anything; and what Celery 6 will do is not news to an operator.
@@ -75,13 +78,13 @@ def install(
         if issubclass(sender.pool_cls, PreforkPool):
             fetchers.leave_to_celery()
             # The queries run in children, and a child made while a connector is being opened would never open one.
-            engines.stop()
+            prober.stop()
 
     def on_worker_ready(**_: Any) -> None:
         _log.info("ready", extra={"queues": sorted(app.amqp.queues.consume_from)})
         if heart is not None:
             heart.start()
-            engines.start()
+            prober.start()
         if with_beat:
             Thread(target=_run_beat, args=(app,), name="beat", daemon=True).start()
 
@@ -91,7 +94,7 @@ def install(
         ending.set()
         if heart is not None:
             heart.stop()
-            engines.stop()
+            prober.stop()
         Thread(target=_end_soon, args=(fetchers,), name="end", daemon=True).start()
 
     class Closing(StartStopStep):  # type: ignore[misc]

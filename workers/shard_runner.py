@@ -13,8 +13,10 @@ from threading import Event
 
 from federation_core import federate
 from federation_core.cancellation import Cancellation
-from federation_core.config import Settings
+from federation_core.config import SERVED_BY, Settings
+from federation_core.connectors.pace import share
 from federation_core.connectors.stores.jobs import Jobs
+from federation_core.connectors.stores.jobs_beats import Told
 from federation_core.connectors.stores.sealed import seal
 from federation_core.errors import (
     ClusterError,
@@ -30,6 +32,7 @@ from federation_core.plan import Shard
 from federation_core.query import Deadline
 from federation_core.signals import kind_named
 from federation_core.structured_logging import bound
+from federation_core.topology.routing import breaker_open
 from federation_core.wire import encode_partial
 from workers.cancelling import Cancelling
 from workers.connections import Connections
@@ -75,6 +78,7 @@ class ShardRunner:
         self._started = Started(jobs, clock)
         self._turns = Turns({name: settings.cluster(name).rate_limit.max_concurrent for name in serving})
         self._connections = connections or Connections(settings)
+        self._connections.standing.listen(self._told)
         self._alone = OnePerShard()
 
     def run(self, text: str, *, redelivered: bool = False) -> str:
@@ -134,8 +138,20 @@ class ShardRunner:
     def _answer_in_turn(self, shard: Shard, cancellation: Cancellation) -> Partial:
         cluster = shard.cluster_name
         longest_s = Deadline(shard.deadline_ms).remaining_s(self._clock())
+
+        def refusal() -> FederationError | None:
+            breaker = self._connections.standing.shut(cluster, shard.signal)
+            if breaker is None:
+                return None
+            entry = SERVED_BY.get(shard.signal, shard.signal)
+            return breaker_open(cluster, entry, breaker, self._clock()).error
+
+        if (error := refusal()) is not None:
+            return _failed(shard, error)
         # The turn is over before the part is written: it is the backend that is protected, not the way to Redis.
-        with self._turns.taken(cluster, longest_s, cancellation) as mine:
+        with self._turns.taken(cluster, longest_s, cancellation, lambda: refusal() is not None) as mine:
+            if (error := refusal()) is not None:
+                return _failed(shard, error)
             if not mine:
                 said = "as many of its shards as it may be asked at once were being answered until the deadline"
                 return _failed(shard, TimedOut(said, cluster=cluster))
@@ -202,7 +218,15 @@ class ShardRunner:
         except Exception as exc:
             _log.exception("a connector could not be opened")
             return _failed(shard, Unreachable(f"its connector fails: {type(exc).__name__}", cluster=shard.cluster_name))
-        return federate.run_shard(shard, connector, self._clock, cancellation)
+        partial = federate.run_shard(shard, connector, self._clock, cancellation)
+        self._connections.standing.query_ended(shard.cluster_name, shard.signal, partial.error)
+        return partial
+
+    def _told(self, cluster: str, told: Told) -> None:
+        """Take this process's share of a cluster's turns, and have those who wait for one look at its breakers."""
+        if cluster in self._serving:
+            most = self._settings.cluster(cluster).rate_limit.max_concurrent
+            self._turns.resize(cluster, share(most, told.processes, told.rank))
 
     def _encode(self, shard: Shard, partial: Partial) -> bytes:
         return seal(encode_partial(partial, kind_named(shard.signal).encode), self._settings.max_result_bytes)

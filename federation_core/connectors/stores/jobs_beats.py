@@ -172,7 +172,8 @@ def _told(answer: list[Any]) -> Told:
     read = dict(zip(entries, map(read_breaker, kept[1::3]), strict=True))
     breakers = {entry: breaker for entry, breaker in read.items() if breaker is not None}
     to_probe = (entry for entry, mine in zip(entries, kept[2::3], strict=True) if mine)
-    return Told(processes, rank, breakers, frozenset(to_probe))
+    # One that is leaving is none of the living.
+    return Told(max(processes, rank + 1), rank, breakers, frozenset(to_probe))
 
 
 def _freshness(beat: WorkerBeat) -> tuple[bool, int]:

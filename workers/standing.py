@@ -1,0 +1,183 @@
+"""How the backends of a process's clusters stand: what this process has seen, and what all of them make of it together.
+
+Rule: only what says something about the backend counts. A probe does; of the queries one that has been answered, and
+one that has reached nobody, of which between two probes one counts. What else goes wrong with a query (its time is
+over, its answer is nonsense) may be the query's own doing, and only brings the next probe forward, so that no tenant
+can close a backend to the others. What was told is forgotten when no beat is answered: nobody is refused on old news.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from threading import Event, Lock
+
+from federation_core.config import SERVED_BY
+from federation_core.connectors.stores.backend_health import row_of
+from federation_core.connectors.stores.breakers import Sighting
+from federation_core.connectors.stores.jobs_beats import ALIVE_MS, Seen, Told
+from federation_core.errors import (
+    FederationError,
+    Malformed,
+    QueryExecutionError,
+    Rejected,
+    TimedOut,
+    TooLarge,
+    Unreachable,
+)
+from federation_core.health import About, BackendBreaker, BackendHealth, Breaker
+
+#: A row that says nothing new is not sent more often.
+ROW_EVERY_S = 5.0
+#: A cluster, and the entry of one of its backends in the configuration.
+Key = tuple[str, str]
+_AMBIGUOUS = (TimedOut, Malformed, TooLarge, Rejected)
+
+
+@dataclass(slots=True)
+class _Row:
+    """The last probe of a backend, and when one was last sent that says the same."""
+
+    health: BackendHealth
+    at_s: float
+    sent: bool = False
+    sent_s: float = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one beat carries: cluster → what was seen there; `rows` are those it holds, as they were."""
+
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+    rows: Mapping[Key, BackendHealth] = field(default_factory=dict)
+
+
+class Standing:
+    """What is known of the backends in one process; safe to use from several threads."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        #: Set when there may be something to probe before its time.
+        self.awakened = Event()
+        self._monotonic = monotonic
+        self._lock = Lock()
+        self._sightings: dict[Key, Sighting] = {}
+        #: Where the failure of a query has been counted since the last probe.
+        self._counted: set[Key] = set()
+        self._suspects: set[Key] = set()
+        self._to_probe: set[Key] = set()
+        self._rows: dict[Key, _Row] = {}
+        self._told: Mapping[str, Told] = {}
+        self._told_s = float("-inf")
+        self._listeners: list[Callable[[str, Told], None]] = []
+
+    def listen(self, listener: Callable[[str, Told], None]) -> None:
+        """Have `listener` called with each cluster and what the answer to a beat tells of it."""
+        self._listeners.append(listener)
+
+    def query_ended(self, cluster: str, signal: str, error: FederationError | None) -> None:
+        """Note how a query that was asked of a backend has ended; None: with an answer."""
+        key = (cluster, SERVED_BY.get(signal, signal))
+        with self._lock:
+            if error is None or isinstance(error, QueryExecutionError):
+                self._see(key, Sighting(answered=True))
+                return
+            if isinstance(error, Unreachable):
+                if key not in self._counted:
+                    self._counted.add(key)
+                    self._see(key, Sighting(failed=1, words=error.message))
+            elif not isinstance(error, _AMBIGUOUS):
+                return
+            if key in self._suspects:
+                return
+            self._suspects.add(key)
+        self.awakened.set()
+
+    def probed(self, health: BackendHealth, cluster: str, *, counts: bool = True) -> None:
+        """Note how a probe has ended; one that does not count as a failure is shown and decides nothing."""
+        key = (cluster, health.signal)
+        with self._lock:
+            for noted in (self._counted, self._suspects, self._to_probe):
+                noted.discard(key)
+            if health.up:
+                self._see(key, Sighting(answered=True))
+            elif counts:
+                self._see(key, Sighting(failed=1, words=health.error))
+            self._show(key, health, self._monotonic())
+
+    def describe(self, cluster: str, entry: str, about: About) -> None:
+        """Show what a backend tells of itself beside how it was when it was probed."""
+        with self._lock:
+            row = self._rows.get((cluster, entry))
+            if row is not None and row.health.about != about:
+                self._show((cluster, entry), replace(row.health, about=about), row.at_s)
+
+    def wanted(self) -> tuple[frozenset[Key], frozenset[Key]]:
+        """Return the backends that this process was told to probe, and those with which queries have had trouble."""
+        with self._lock:
+            return frozenset(self._to_probe), frozenset(self._suspects)
+
+    def shut(self, cluster: str, signal: str) -> BackendBreaker | None:
+        """Return the breaker of a signal's backend where it keeps queries from it, in Redis' time."""
+        told = self._told.get(cluster)
+        if told is None or not told.breakers or self._monotonic() - self._told_s > ALIVE_MS / 1000:
+            return None
+        breaker = told.breakers.get(SERVED_BY.get(signal, signal))
+        return None if breaker is None or breaker.state is Breaker.CLOSED else breaker
+
+    def report(self, clusters: Collection[str]) -> Report:
+        """Return what is to be said of some clusters. What no beat carries is dropped: there will be another probe."""
+        with self._lock:
+            now_s = self._monotonic()
+            sightings = {key: said for key, said in self._sightings.items() if key[0] in clusters}
+            for key in sightings:
+                del self._sightings[key]
+            rows = {k: row for k, row in self._rows.items() if k[0] in clusters and self._is_due(row, now_s)}
+        seen = {}
+        for cluster in {cluster for cluster, _ in (*sightings, *rows)}:
+            seen[cluster] = Seen(
+                {entry: said for (name, entry), said in sightings.items() if name == cluster},
+                {
+                    entry: (max(0, int((now_s - row.at_s) * 1000)), row_of(row.health))
+                    for (name, entry), row in rows.items()
+                    if name == cluster
+                },
+            )
+        return Report(seen, {key: row.health for key, row in rows.items()})
+
+    def heard(self, report: Report, told: Mapping[str, Told]) -> None:
+        """Take the answer to the beat that carried a report."""
+        with self._lock:
+            self._told_s = self._monotonic()
+            self._told = dict(told)
+            for key, health in report.rows.items():
+                row = self._rows[key]
+                row.sent = row.health is health
+                if _says(row.health) == _says(health):
+                    row.sent_s = self._told_s
+            to_probe = {(cluster, entry) for cluster, answer in told.items() for entry in answer.to_probe}
+            self._to_probe |= to_probe
+        if to_probe:
+            self.awakened.set()
+        for cluster, answer in told.items():
+            for listener in self._listeners:
+                listener(cluster, answer)
+
+    def _see(self, key: Key, new: Sighting) -> None:
+        old = self._sightings.get(key)
+        if old is not None and not new.answered:
+            new = Sighting(old.answered, old.failed + new.failed, new.words)
+        self._sightings[key] = new
+
+    def _show(self, key: Key, health: BackendHealth, at_s: float) -> None:
+        old = self._rows.get(key)
+        row = self._rows[key] = _Row(health, at_s)
+        if old is not None and _says(old.health) == _says(health):
+            row.sent_s = old.sent_s
+
+    def _is_due(self, row: _Row, now_s: float) -> bool:
+        return not row.sent and now_s - row.sent_s >= ROW_EVERY_S
+
+
+def _says(health: BackendHealth) -> tuple[object, ...]:
+    return health.up, health.error, health.about.version
