@@ -34,7 +34,7 @@ MOST_SEARCHES: Final = 16
 #: How much shorter the next stretch is where one holds too many traces.
 _SHORTER: Final = 4
 #: Traces that are asked for at once where a single second holds more than the answer needs.
-MOST_IN_A_SECOND: Final = 1_000
+MOST_IN_A_SECOND: Final = 400
 #: What one search may ask for; some stores refuse more.
 _MOST: Final = 10_000
 

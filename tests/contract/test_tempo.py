@@ -313,9 +313,35 @@ class TestSurprises:
             )
 
     def test_a_404_of_v1_is_an_unknown_id(self) -> None:
-        unknown = [replace(e, reply=Reply(b"", 404)) for e in EXCHANGES if e.name == "trace-v1-unknown-id-404"]
-        with replaying(unknown, otherwise=lambda request: Reply(b"404 page not found\n", 404)) as server:
+        (unknown,) = [e for e in EXCHANGES if e.name == "trace-v1-unknown-id-404"]
+        assert unknown.reply.body == b""
+        absent = Reply(b"404 page not found\n", 404)
+
+        def reply(request: Request) -> Reply:
+            if request.path == "/api/search":
+                return Reply({"traces": [], "metrics": {}})
+            return absent if request.path.startswith("/api/v2/") else unknown.reply
+
+        with answering(reply) as server:
             assert spans_of(tempo(server.url), "deadbeef" * 4) == ()
+
+    @pytest.mark.parametrize(
+        "absent",
+        [Reply(b"", 404), Reply(b"404 page not found\n", 404), Reply({}), Reply({"message": "ok"}), Reply([])],
+    )
+    def test_a_gateway_without_such_a_path_is_no_unknown_id(self, absent: Reply) -> None:
+        """Some say no more of a path that they do not know than Tempo says of an id: the search tells them apart."""
+        with answering(lambda request: absent) as server, pytest.raises(Malformed, match="Tempo's API"):
+            spans_of(tempo(server.url), A_TRACE)
+
+    def test_blocks_that_v1_could_not_read_are_said(self) -> None:
+        v1 = [e for e in EXCHANGES if e.path == f"/api/traces/{A_TRACE}" and e.cluster == "prod"]
+        with replaying([replace(e, reply=replace(e.reply, status=206)) for e in v1]) as server:
+            fetched = tempo(server.url).fetch(Leaf("t", A_TRACE, WINDOW), scope_of(CLUSTERS), FAR_DEADLINE)
+        assert (len(fetched.payload.spans), fetched.truncated) == (
+            3,
+            "Tempo sends a part: some of its blocks could not be read",
+        )
 
     def test_no_times_are_sent_with_an_id_because_they_would_leave_out_spans(
         self, servers: dict[str, RecordedServer]
@@ -338,10 +364,66 @@ class TestSurprises:
                 text = f'{{ name = "{span.operation}" && kind = {span.kind} }}'
                 assert len(search(tempo(server.url), text, 20, TimeRange(start_ms, end_ms)).parts) == found
 
+    @pytest.mark.parametrize(
+        ("name", "words", "within_s"),
+        [
+            ("search-window-too-long-400", "", 168 * 3600),
+            ("", "range specified by start and end exceeds 24h0m0s. received start={start} end={end}", 86_400),
+        ],
+    )
+    def test_a_window_longer_than_a_search_may_be_is_searched_in_stretches(
+        self, name: str, words: str, within_s: int
+    ) -> None:
+        recorded = [e.reply for e in EXCHANGES if e.name == name]
+
+        def reply(request: Request) -> Reply:
+            asked = dict(request.fields)
+            if int(asked["end"]) - int(asked["start"]) > within_s:
+                return recorded[0] if recorded else Reply(words.format(**asked).encode(), 400)
+            return Reply({"traces": [], "metrics": {}})
+
+        with answering(reply) as server:
+            connector = tempo(server.url)
+            for _ in range(2):
+                week = TimeRange(WINDOW_MS[1] - 10 * 86_400_000, WINDOW_MS[1])
+                fetched = connector.fetch(Leaf("t", "{ }", week, 20), scope_of(CLUSTERS), FAR_DEADLINE)
+                assert (fetched.payload, fetched.truncated) == (FoundTraces(), "")
+            longest = [int(r.field("end")) - int(r.field("start")) for r in server.asked]
+        # What was refused once is not asked again.
+        assert sum(stretch_s > within_s for stretch_s in longest) <= 1
+
+    def test_a_limit_above_what_tempo_gives_is_not_asked_twice_and_the_answer_is_exact(self) -> None:
+        starts = {f"{n:032x}": WINDOW_MS[0] * 10**6 + n * 10**9 for n in range(1, 61)}
+
+        def reply(request: Request) -> Reply:
+            if request.path != "/api/search":
+                trace_id = request.path.rpartition("/")[2]
+                return Reply(one_span(trace_id, starts[trace_id]))
+            asked = {name: int(value) for name, value in request.fields if name != "q"}
+            if asked["limit"] > 10:
+                return Reply(f"limit {asked['limit']} exceeds max limit 10".encode(), 400)
+            there = [i for i, at in starts.items() if asked["start"] <= at / 10**9 <= asked["end"]]
+            return Reply({"traces": [{"traceID": i} for i in there[: asked["limit"]]], "metrics": {}})
+
+        with answering(reply) as server:
+            connector = tempo(server.url)
+            fetched = connector.fetch(Leaf("t", "{ }", WINDOW, 20), scope_of(CLUSTERS), FAR_DEADLINE)
+            limits = [request.field("limit") for request in server.asked if request.path == "/api/search"]
+        assert (limits[0], set(limits[1:])) == ("21", {"10"})
+        assert [part.trace_id for part in fetched.payload.parts] == sorted(starts, reverse=True)[:20]
+        assert (fetched.payload.more, fetched.truncated) == (True, "")
+
+    def test_no_search_begins_at_zero_which_tempo_takes_for_no_time(self) -> None:
+        with answering(lambda request: Reply({"traces": [], "metrics": {}})) as server:
+            search(tempo(server.url), "{ }", 20, TimeRange(0, 60_000))
+            assert search(tempo(server.url), "{ }", 20, TimeRange(2**31 * 1000, 2**31 * 1000 + 5000)) == FoundTraces()
+        (request,) = server.asked
+        assert (request.field("start"), request.field("end")) == ("1", "60")
+
     def test_a_limit_that_is_reached_is_never_complete(self) -> None:
         """Tempo stops at its limit without a word: here it holds more traces in one second than it tells of."""
         trace = exchange("c894b5bf3e4f29313b8345a68cd62184")
-        rows = [{"traceID": f"{number:x}", "startTimeUnixNano": "1795471110424940264"} for number in range(1, 43)]
+        rows = [{"traceID": f"{number:x}", "startTimeUnixNano": "1795471110424940264"} for number in range(1, 1200)]
 
         def reply(request: Request) -> Reply:
             if request.path == "/api/search":
@@ -354,7 +436,7 @@ class TestSurprises:
             result = ask({"prod": tempo(server.url)}, "traces", "{ }", start_ms=second, end_ms=second + 1000)
         (verdict,) = result.coverage.clusters
         assert verdict.verdict is Verdict.PARTIAL
-        assert "Tempo stopped at 21 traces within 1 s" in verdict.reason
+        assert "Tempo stopped at 400 traces within 1 s" in verdict.reason
         assert isinstance(result.payload, Summaries)
         assert (len(result.payload.traces), result.payload.more) == (20, True)
 

@@ -13,17 +13,19 @@ from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.backends import tempo_about
 from federation_core.connectors.backends.tempo_api import TempoApi
+from federation_core.connectors.backends.tempo_bounds import Bounds
 from federation_core.connectors.backends.tempo_query import to_traceql
 from federation_core.connectors.http import open_client
 from federation_core.connectors.trace_search import (
     DEFAULT_LIMIT,
+    NS_PER_S,
     Allowance,
     SearchAnswer,
     StretchedSearch,
     TraceAnswer,
     at_once,
 )
-from federation_core.errors import InvalidConfig
+from federation_core.errors import InvalidConfig, Rejected
 from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
@@ -33,8 +35,9 @@ from federation_core.signals.traces.language import parse
 from federation_core.signals.traces.payload import FoundTraces, window_ns
 from federation_core.tenancy import Scope
 
-#: What one search of Tempo may cover unless it is configured otherwise (`max_search_duration`).
-_LONGEST_S: Final = 168 * 3_600
+#: The seconds that a search may begin and end at: zero is no time for Tempo, and it reads 31 bits.
+_FIRST_S: Final = 1
+_LAST_S: Final = 2**31 - 1
 #: How far back the inventory looks where the deadline has a clock; without times Tempo looks at what is recent.
 _INVENTORY_S: Final = 3_600
 
@@ -46,7 +49,7 @@ class Tempo:
     pushes_down: frozenset[str] = frozenset()
 
     def __init__(self, cluster: str, api: TempoApi) -> None:
-        self._cluster, self._api = cluster, api
+        self._cluster, self._api, self._bounds = cluster, api, Bounds()
 
     def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
         """Return a TracePart for a trace id, FoundTraces for a search.
@@ -62,6 +65,7 @@ class Tempo:
 
     def _search(self, search: SpanSearch, leaf: Leaf, deadline: Deadline) -> Fetched:
         start_ns, end_ns = window_ns(leaf.time_range)
+        start_ns, end_ns = max(start_ns, _FIRST_S * NS_PER_S), min(end_ns, _LAST_S * NS_PER_S)
         if start_ns >= end_ns:
             return Fetched(FoundTraces())
         text, allowance = to_traceql(search), Allowance(self._cluster)
@@ -72,11 +76,25 @@ class Tempo:
         def fetch(trace_ids: Sequence[str]) -> list[TraceAnswer]:
             return at_once(lambda trace_id: self._api.trace(trace_id, deadline, allowance), trace_ids)
 
-        stretched = StretchedSearch(
-            "Tempo", search, (start_ns, end_ns), leaf.direction, leaf.limit or DEFAULT_LIMIT, _LONGEST_S
-        )
-        found, cut = stretched.run(find, fetch)
-        return Fetched(found, truncated=cut)
+        while True:
+            bounds = self._bounds
+            stretched = StretchedSearch(
+                "Tempo",
+                search,
+                (start_ns, end_ns),
+                leaf.direction,
+                leaf.limit or DEFAULT_LIMIT,
+                bounds.longest_s,
+                bounds.most,
+            )
+            try:
+                found, cut = stretched.run(find, fetch)
+            except Rejected as refusal:
+                self._bounds = self._bounds.after(refusal.message)
+                if self._bounds == bounds:
+                    raise
+            else:
+                return Fetched(found, truncated=cut)
 
     def inventory(self, deadline: Deadline) -> Inventory:
         """List the services of the last hour; Tempo does not tell which namespaces and pods they have."""
@@ -89,8 +107,7 @@ class Tempo:
 
     def ping(self, deadline: Deadline) -> None:
         """Return if the backend searches for us; raise the ClusterError that explains why not otherwise."""
-        # Some second of 1970: no data is read, but credentials and tenant are looked at.
-        self._api.search("{}", 1, 2, 1, deadline)
+        self._api.reach(deadline)
 
     def about(self, deadline: Deadline) -> About:
         """Return Tempo's release, and when the newest trace of the last hour began, to about two minutes."""

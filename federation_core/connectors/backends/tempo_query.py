@@ -3,6 +3,7 @@
 Rule: what is printed may find more and never less; what it finds is judged again. Three things make it wider: Tempo
 compares a text with texts and an integer with integers alone, where we compare by value; an unscoped attribute is the
 process's first here and the span's first there; and what we derive (a namespace, a service without a name) it has not.
+A search goes into a URL, so that conditions beyond the length of one are left to the judge.
 Source: Grafana Tempo documentation, "TraceQL".
 """
 
@@ -12,6 +13,7 @@ import re
 from collections.abc import Iterator
 from math import ceil, floor
 from typing import Final
+from urllib.parse import quote_plus
 
 from federation_core.connectors.otlp.resources import UNKNOWN_SERVICE
 from federation_core.labels import Matcher, MatchOp, quote
@@ -39,7 +41,11 @@ _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _ALTERNATIVES: Final = re.compile(r"[A-Za-z0-9_/ :,=-]+(\|[A-Za-z0-9_/ :,=-]+)*")
 _WORDLY: Final = re.compile(r"[/_A-HJ-MO-Za-eg-hj-mo-su-z](?![*?{])[^|]*")
 _UNREAL: Final = frozenset({"NaN", "Infinity", "-Infinity", "nan", "inf", "-inf"})
+#: What a pattern may not hold: a quotation, since one without an end would swallow what is put behind it, and a byte.
+_UNFIT: Final = re.compile(r"\\[QC]")
 _MAX_INTEGER: Final = 2**63 - 1
+#: What the conditions take of a URL at most, percent-encoded: servers and proxies take 8,000 bytes in all.
+_URL_BYTES: Final = 6_000
 
 
 def to_traceql(search: SpanSearch) -> str:
@@ -51,7 +57,12 @@ def to_traceql(search: SpanSearch) -> str:
     """
     conditions = [_any_of(_matching(matcher)) for matcher in search.selector.matchers]
     conditions += [_any_of(_comparing(comparison)) for comparison in search.comparisons]
-    said = [condition for condition in conditions if condition]
+    said, left = list[str](), _URL_BYTES
+    for condition in conditions:
+        size = len(quote_plus(condition))
+        if condition and size <= left:
+            said.append(condition)
+            left -= size
     return "{ " + " && ".join(said) + " }" if said else "{}"
 
 
@@ -62,6 +73,8 @@ def _any_of(alternatives: Iterator[str]) -> str:
 
 
 def _matching(matcher: Matcher) -> Iterator[str]:
+    if matcher.op in (MatchOp.RE, MatchOp.NRE) and _UNFIT.search(matcher.value):
+        return
     match matcher.label:
         case "cluster":
             # Ours alone; it is judged with everything else.

@@ -91,14 +91,14 @@ def test_a_second_that_holds_more_than_the_answer_needs_is_still_exact() -> None
     store = Store([[10 * NS_PER_S + n] for n in range(200)], by_chance)
     found, more, cut = store.run((0, 100), 20)
     assert (found, more, cut) == (store.truth((0, 100), "backward")[:20], True, "")
-    assert [limit for low, high, limit in store.asked if high - low == 1][-3:] == [42, 168, 672]
+    assert [limit for low, high, limit in store.asked if high - low == 1][-3:] == [42, 168, 400]
 
 
 def test_more_traces_in_one_second_than_are_sent_is_said_in_words() -> None:
     store = Store([[10 * NS_PER_S + n] for n in range(2000)], newest_first)
     found, more, cut = store.run((0, 100), 20)
     assert (len(found), more) == (20, True)
-    assert cut == "Tempo stopped at 1000 traces within 1 s and does not say which it left out"
+    assert cut == "Tempo stopped at 400 traces within 1 s and does not say which it left out"
     # Of what is a part in any case only enough is fetched.
     assert len(store.fetched) == 42
 

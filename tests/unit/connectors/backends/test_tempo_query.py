@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from hypothesis import given, settings
@@ -46,6 +47,18 @@ def printed(text: str) -> str:
 )
 def test_what_is_sure_is_asked_as_it_is(ours: str, theirs: str) -> None:
     assert printed(ours) == theirs
+
+
+@pytest.mark.parametrize("pattern", [r"\\Qa.b", r"\\Qa.b\\E", r"a\\Cb"])
+def test_patterns_that_tempo_would_read_otherwise_are_left_to_the_judge(pattern: str) -> None:
+    assert printed(f'{{ span.a =~ "{pattern}" && name = "x" }}') == '{ name = "x" }'
+
+
+def test_what_no_url_holds_is_left_to_the_judge() -> None:
+    many = "|".join(f"namespace-{number}" for number in range(600))
+    said = printed(f'{{ name = "x" && namespace =~ "{many}" && status = error }}')
+    assert said == '{ name = "x" && status = error }'
+    assert len(quote_plus(printed(f'{{ name =~ "{many[:3000]}" && span.a =~ "{many[:3000]}" }}'))) < 7_000
 
 
 def test_a_service_that_may_be_without_a_name_is_left_to_the_judge() -> None:
