@@ -18,7 +18,9 @@ import pytest
 from federation_core.access import Access
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, connect
+from federation_core.connectors.backends import kubernetes as backend_module
 from federation_core.connectors.backends import kubernetes_api
+from federation_core.connectors.backends.kubernetes import FEW
 from federation_core.connectors.backends.kubernetes_api import KINDS, PAGE
 from federation_core.errors import (
     ClusterError,
@@ -40,7 +42,10 @@ from tests.support.prometheus_server import _free_port
 from tests.support.sample_store import FAR_DEADLINE, scope_of
 
 pytestmark = pytest.mark.heavy
-MANY = PAGE * 2 + 1
+MANY = FEW + 10
+#: How many pages they are.
+PAGES = -(-MANY // PAGE)
+LISTED = ["list"] * PAGES
 EMPTY = {"kind": "List", "metadata": {"resourceVersion": "1"}, "items": []}
 
 
@@ -61,6 +66,13 @@ def pod(name: str, phase: str = "Running", namespace: str = "shop", **labels: st
     return {"metadata": metadata, "status": {"phase": phase, "conditions": [ready]}}
 
 
+ONE_POD = {**EMPTY, "items": [pod("a")]}
+
+
+def watches(request: Request) -> bool:
+    return ("watch", "true") in request.fields
+
+
 def many_pods(server: KubernetesServer) -> None:
     server.put("pods", *(pod(f"web-{number:04}") for number in range(MANY)))
 
@@ -78,8 +90,8 @@ class TestLists:
         many_pods(server)
         assert names(look(kubernetes(server.url))) == {f"web-{number:04}" for number in range(MANY)}
         pages = [one for one in server.asked if one.plural == "pods"]
-        assert [one.params["limit"] for one in pages] == [str(PAGE)] * 3
-        assert ["continue" in one.params for one in pages] == [False, True, True]
+        assert [one.params["limit"] for one in pages] == [str(PAGE)] * PAGES
+        assert ["continue" in one.params for one in pages] == [False] + [True] * (PAGES - 1)
 
     def test_every_kind_is_asked_for_as_json_over_all_namespaces(self, server: KubernetesServer) -> None:
         look(kubernetes(server.url))
@@ -97,7 +109,7 @@ class TestLists:
         assert len(names(look(kubernetes(server.url)))) == MANY
         assert ["continue" in one.params for one in server.asked if one.plural == "pods"] == [
             *(False, True),
-            *(False, True, True),
+            *(False, *[True] * (PAGES - 1)),
         ]
 
     def test_a_list_that_expires_every_time_is_an_error_that_says_so(self, server: KubernetesServer) -> None:
@@ -109,7 +121,7 @@ class TestLists:
     def test_a_list_without_end_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kubernetes_api, "MOST_OBJECTS", PAGE * 3)
         endless = {"metadata": {"resourceVersion": "1", "continue": "more"}, "items": []}
-        with answering(lambda request: Reply(endless)) as replies, pytest.raises(TooLarge, match="more than 1500"):
+        with answering(lambda request: Reply(endless)) as replies, pytest.raises(TooLarge, match="more than 300"):
             look(kubernetes(replies.url))
 
     def test_an_empty_cluster_has_nothing_and_misses_nothing(self, server: KubernetesServer) -> None:
@@ -136,7 +148,7 @@ class TestWhatHasChanged:
         server.put("pods", pod("new"), pod("web-0001", "Failed"))
         server.delete("pods", "shop", "web-0002")
         found = look(connector)
-        assert server.verbs("pods") == ["list", "list", "list", "watch"]
+        assert server.verbs("pods") == [*LISTED, "watch"]
         assert len(found.pods) == MANY
         assert "new" in names(found)
         assert "web-0002" not in names(found)
@@ -152,7 +164,7 @@ class TestWhatHasChanged:
             look(connector)
             server.delete("pods", "shop", f"web-000{number}")
         assert len(look(connector).pods) == MANY - 3
-        assert server.verbs("pods")[3:] == ["watch", "watch", "watch"]
+        assert server.verbs("pods")[PAGES:] == ["watch"] * 3
 
     def test_a_bookmark_moves_the_version_where_nothing_has_changed(self, server: KubernetesServer) -> None:
         many_pods(server)
@@ -162,7 +174,7 @@ class TestWhatHasChanged:
         look(connector)
         server.compact()
         assert len(look(connector).pods) == MANY
-        assert server.verbs("pods")[3:] == ["watch", "watch"]
+        assert server.verbs("pods")[PAGES:] == ["watch", "watch"]
 
     @pytest.mark.parametrize("by_status", [False, True])
     def test_a_version_that_is_too_old_has_the_kind_listed_anew(
@@ -176,10 +188,10 @@ class TestWhatHasChanged:
         server.put("pods", pod("new"))
         server.compact()
         assert names(look(connector)) == {f"web-{number:04}" for number in range(1, MANY)} | {"new"}
-        assert server.verbs("pods")[3:] == ["watch", "list", "list", "list"]
+        assert server.verbs("pods")[PAGES:] == ["watch", *LISTED]
         server.delete("pods", "shop", "new")
         assert "new" not in names(look(connector))
-        assert server.verbs("pods")[7:] == ["watch"]
+        assert server.verbs("pods")[2 * PAGES + 1 :] == ["watch"]
 
     @pytest.mark.parametrize(
         "odd",
@@ -199,7 +211,7 @@ class TestWhatHasChanged:
         server.odd = odd
         server.put("pods", pod("new"))
         assert len(look(connector).pods) == MANY + 1
-        assert server.verbs("pods")[3:6] == ["watch", "list", "list"]
+        assert server.verbs("pods")[PAGES : PAGES + 3] == ["watch", "list", "list"]
 
     def test_who_may_list_and_not_watch_lists(self, server: KubernetesServer) -> None:
         server.forbidden = {("pods", "watch")}
@@ -212,20 +224,10 @@ class TestWhatHasChanged:
 
     def test_a_watch_that_does_not_end_is_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kubernetes_api, "_WATCH_AT_MOST_S", 0.1)
-        monkeypatch.setattr(kubernetes_api, "PAGE", 1)
-
-        def reply(request: Request) -> Reply:
-            fields = dict(request.fields)
-            if "watch" in fields:
-                return Reply(act=drip)
-            more = {} if "continue" in fields else {"continue": "2"}
-            name = "b" if "continue" in fields else "a"
-            metadata = {"resourceVersion": "7", **more} if request.path.endswith("/pods") else {"resourceVersion": "7"}
-            return Reply({"metadata": metadata, "items": [pod(name)]})
-
-        with answering(reply) as replies:
+        monkeypatch.setattr(backend_module, "FEW", 0)
+        with answering(lambda request: Reply(act=drip) if watches(request) else Reply(ONE_POD)) as replies:
             connector = kubernetes(replies.url)
-            assert names(look(connector)) == names(look(connector)) == {"a", "b"}
+            assert names(look(connector)) == names(look(connector)) == {"a"}
 
     def test_a_kind_that_grows_small_again_is_listed(self, server: KubernetesServer) -> None:
         many_pods(server)
@@ -235,7 +237,7 @@ class TestWhatHasChanged:
             server.delete("pods", "shop", f"web-{number:04}")
         for _ in range(2):
             assert names(look(connector)) == {"web-0000"}
-        assert server.verbs("pods")[3:] == ["watch", "list"]
+        assert server.verbs("pods")[PAGES:] == ["watch", "list"]
 
     def test_several_threads_see_the_same(self, server: KubernetesServer) -> None:
         many_pods(server)
@@ -349,14 +351,8 @@ class TestFaults:
             kubernetes(replies.url).inventory(Deadline(int(time.time() * 1000) + 200))
 
     def test_one_that_hangs_within_the_changes_does_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def reply(request: Request) -> Reply:
-            fields = dict(request.fields)
-            if "watch" in fields:
-                return Reply(act=hang)
-            more = {} if "continue" in fields else {"continue": "x"}
-            return Reply({"metadata": {"resourceVersion": "1", **more}, "items": []})
-
-        with answering(reply) as replies:
+        monkeypatch.setattr(backend_module, "FEW", 0)
+        with answering(lambda request: Reply(act=hang) if watches(request) else Reply(ONE_POD)) as replies:
             connector = kubernetes(replies.url)
             look(connector)
             with pytest.raises(TimedOut):
