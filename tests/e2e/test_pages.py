@@ -55,6 +55,7 @@ def test_the_first_page_names_every_cluster_and_the_one_without_a_worker(web: We
     text = shown(f"{web.url}/", tmp_path)
     assert [name for name in CLUSTERS if f" {name} " not in text] == []
     assert text.count(" alive ") == len(CLUSTERS) - 1
+    assert text.count(" down ") == 1
 
 
 def test_the_first_page_shows_the_newest_queries_and_how_they_ended(web: WebServer, tmp_path: Path) -> None:

@@ -16,19 +16,22 @@ function element(name, text, className) {
 function table(clusters) {
   const made = element("table", "");
   const head = made.createTHead().insertRow();
-  for (const title of ["cluster", "environment", "signals", "status", "what is wrong"]) head.append(element("th", title));
+  for (const title of ["cluster", "environment", "signals", "worker", "status", "what is wrong"]) head.append(element("th", title));
   const body = made.createTBody();
   for (const cluster of clusters) {
     const row = body.insertRow();
     const name = element("a", cluster.name);
     name.href = `/api/v1/clusters/${encodeURIComponent(cluster.name)}/health`;
-    const wrong = Object.entries(cluster.errors).map(([entry, words]) => `${entry}: ${words}`);
+    const alive = cluster.worker.alive;
+    // Why there is no worker stands in its column.
+    const wrong = Object.entries(cluster.errors).filter(([entry]) => entry !== "worker");
     row.append(
       cell(name),
       element("td", cluster.environment),
       element("td", Object.keys(cluster.backends).join(", ")),
+      element("td", alive ? "alive" : cluster.worker.reason, alive ? "good" : "bad"),
       element("td", cluster.status, STATUS_CLASS[cluster.status] || "bad"),
-      element("td", wrong.join("; "), "quiet"),
+      element("td", wrong.map(([entry, words]) => `${entry}: ${words}`).join("; "), "quiet"),
     );
   }
   return made;
