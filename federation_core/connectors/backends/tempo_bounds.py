@@ -22,7 +22,7 @@ _FEWER: Final = re.compile(r"limit [0-9]+ exceeds max limit (?P<allowed>[0-9]{1,
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The longest stretch in seconds and the most traces that one search may ask for; Tempo's own until it says less."""
+    """The longest stretch in seconds and the most traces of one search; Tempo's own until it says less."""
 
     longest_s: int = 168 * 3_600
     most: int = 10_000
