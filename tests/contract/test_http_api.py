@@ -220,6 +220,29 @@ def test_clusters_say_whether_a_worker_serves_them(web: WebServer, document: dic
     assert mismatches(document, "get", "/api/v1/clusters", answer) == []
 
 
+def test_how_a_cluster_is_was_seen_by_its_workers(stack: Stack, web: WebServer, document: dict[str, Any]) -> None:
+    path = "/api/v1/clusters/prod/health"
+    stack.until(lambda: web.get(path).json["status"] == "healthy")
+    answer = web.get(path)
+    rows = {row["signal"]: row for row in answer.json["backends"]}
+    assert {"metrics", "logs", "traces"} <= set(rows)
+    assert {row["status"] for row in rows.values()} == {"up"}
+    assert all(row["checkedAgeMs"] < 60_000 and row["latencyMs"] is not None for row in rows.values())
+    stack.until(lambda: all(row["newestMs"] for row in web.get(path).json["backends"]))
+    (logs,) = (row for row in web.get(path).json["backends"] if row["signal"] == "logs")
+    assert (logs["newestMs"], logs["version"][:9]) == (stack.now_ms - 60_000, "AppSentry")
+    assert mismatches(document, "get", path, answer) == []
+
+
+def test_a_cluster_that_nobody_serves_is_down_and_says_since_when(web: WebServer, document: dict[str, Any]) -> None:
+    path = "/api/v1/clusters/stage/health"
+    answer = web.get(path)
+    assert (answer.json["status"], answer.json["worker"]["alive"]) == ("down", False)
+    assert mismatches(document, "get", path, answer) == []
+    found = {cluster["name"]: cluster for cluster in web.get("/api/v1/clusters").json["clusters"]}
+    assert next(iter(found["stage"]["errors"])) == "worker"
+
+
 def test_the_web_role_logs_json_with_query_and_trace_ids(web: WebServer) -> None:
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     answer = web.post("/api/v1/metrics/query", SUM, traceparent=f"00-{trace_id}-b7ad6b7169203331-01")
@@ -281,6 +304,7 @@ def test_without_redis_every_query_is_503_and_the_probe_tells(stack: Stack) -> N
         client.post("/api/v1/queries", json={"signal": "metrics", **SUM}),
         client.get("/api/v1/queries"),
         client.get("/api/v1/clusters"),
+        client.get("/api/v1/clusters/prod/health"),
         client.get("/ready"),
     ):
         assert (answer.status_code, answer.json["type"]) == (503, "/api/problems/store-unavailable")
