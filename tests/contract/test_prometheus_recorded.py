@@ -34,9 +34,9 @@ from federation_core.errors import (
 from federation_core.labels import Labels
 from federation_core.plan import Leaf
 from federation_core.query import TimeRange
+from federation_core.selector_text import selector_text
 from federation_core.signals.metrics.parse import parse
 from federation_core.signals.metrics.prometheus_json import to_json
-from federation_core.signals.series.expr import selector_text
 from federation_core.times import parse_duration_ms
 from tests.support.connected import federate_over
 from tests.support.recorded_server import Exchange, RecordedServer, read_exchange, read_exchanges, replaying

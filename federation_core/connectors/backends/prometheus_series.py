@@ -22,8 +22,9 @@ from federation_core.inventory import Inventory
 from federation_core.labels import ANY, NAME, Labels, Selector
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
+from federation_core.selector_text import selector_text
 from federation_core.signals.metrics.replicas import NO_REPLICAS, Replicas
-from federation_core.signals.series.expr import Discovery, Question, selector_text
+from federation_core.signals.series.expr import Discovery, Question
 from federation_core.signals.series.language import parse
 from federation_core.signals.series.payload import Fact, Found, Row
 from federation_core.tenancy import Scope

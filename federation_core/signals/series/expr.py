@@ -7,15 +7,13 @@ Source: Prometheus documentation, "HTTP API / Querying metadata".
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from federation_core.labels import ANY, Selector, quote
-
-_PLAIN_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+from federation_core.selector_text import selector_text
 
 
 class Question(StrEnum):
@@ -46,12 +44,6 @@ def to_text(expr: Discovery) -> str:
     return f"{expr.question.value}{about} {' or '.join(map(selector_text, expr.selectors))}"
 
 
-def selector_text(selector: Selector) -> str:
-    """Print a selector in braces, as PromQL has it: a label that is no plain name stands in quotes."""
-    conditions = (f"{_label_text(m.label)}{m.op.value}{quote(m.value)}" for m in selector.matchers)
-    return "{" + ",".join(conditions) + "}"
-
-
 def map_selectors(expr: Any, fn: Callable[[Selector], Selector]) -> Discovery:
     """Return the question with `fn` applied to each of its selectors.
 
@@ -60,7 +52,3 @@ def map_selectors(expr: Any, fn: Callable[[Selector], Selector]) -> Discovery:
     if not isinstance(expr, Discovery):
         raise TypeError(f"not a question about series: {type(expr).__name__}")
     return replace(expr, selectors=tuple(fn(selector) for selector in expr.selectors))
-
-
-def _label_text(label: str) -> str:
-    return label if _PLAIN_LABEL.fullmatch(label) else quote(label)

@@ -12,14 +12,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from federation_core.labels import Matcher, Selector, backend_accepts
+from federation_core.labels import Selector, backend_accepts
 from federation_core.scanner import Scanner
+from federation_core.selector_text import read_selector
 from federation_core.signals.series.expr import Discovery, Question
 
 _WORD = re.compile(r"[A-Za-z_]+")
-_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OR = re.compile(r"or\b")
-_MATCH_OPS = ("=~", "!~", "!=", "=")
 
 
 @lru_cache(maxsize=128)
@@ -40,28 +39,9 @@ def parse(text: str) -> Discovery:
     label = scanner.string("the label whose values are asked for") if question is Question.VALUES else ""
     if question is Question.VALUES and not label:
         raise scanner.error("a label has a name", at)
-    selectors = [] if scanner.at_end else [_selector(scanner)]
+    selectors = [] if scanner.at_end else [read_selector(scanner)]
     while not scanner.at_end:
         if not scanner.match(_OR):
             raise scanner.error(f"expected or between two selectors, found {scanner.here()}")
-        selectors.append(_selector(scanner))
+        selectors.append(read_selector(scanner))
     return Discovery(question, tuple(map(backend_accepts, selectors or [Selector()])), label)
-
-
-def _selector(scanner: Scanner) -> Selector:
-    if not scanner.take("{"):
-        raise scanner.error(f'expected a selector such as {{job="api"}}, found {scanner.here()}')
-    matchers: list[Matcher] = []
-    while not scanner.take("}"):
-        if matchers and not scanner.take(","):
-            raise scanner.error(f"expected , or }} after a matcher, found {scanner.here()}")
-        matchers.append(_matcher(scanner))
-    return Selector(tuple(matchers))
-
-
-def _matcher(scanner: Scanner) -> Matcher:
-    label = scanner.match(_LABEL) or scanner.string("a label name, plain or")
-    op = scanner.take(*_MATCH_OPS)
-    if not op:
-        raise scanner.error(f"expected one of = != =~ !~ after {label}, found {scanner.here()}")
-    return scanner.matcher(label, op)
