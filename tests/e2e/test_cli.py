@@ -148,6 +148,20 @@ def test_explain_shows_what_each_cluster_would_be_asked(roles: Roles) -> None:
     assert asked == dict.fromkeys(CLUSTERS, "a")
 
 
+def test_a_cluster_is_shown_backend_by_backend(roles: Roles) -> None:
+    wait_until(lambda: roles.ask("clusters", "prod")[0] == 0, roles.stage.said)
+    code, out, said = roles.ask("clusters", "prod")
+    assert (code, said) == (0, "")
+    assert out.startswith("prod (prod)  ✓ healthy  worker ✓ alive\n")
+    rows = {line.split()[0]: line.split()[1:4] for line in out.splitlines() if " embedded " in line}
+    assert rows == {signal: ["embedded", "✓", "up"] for signal in ("metrics", "traces", "logs")}
+
+
+def test_a_cluster_that_is_not_there_is_a_wrong_question(roles: Roles) -> None:
+    code, out, said = roles.ask("clusters", "nowhere")
+    assert (code, out, said) == (2, "", "Error: the token opens no cluster 'nowhere'\n")
+
+
 def test_a_role_that_is_asked_for_a_busy_port_says_so(roles: Roles) -> None:
     done = run("web", "--port", roles.url.rpartition(":")[2], folder=roles.folder, **roles.environ)
     assert done.returncode == 1
