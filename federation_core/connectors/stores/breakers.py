@@ -53,7 +53,7 @@ local function breaker_after(b, report, answered, failed, words, alone)
   if b and b.by == report then return b end
   if answered then b = nil end
   if failed == 0 then return b end
-  b = b or {state = 'closed', failures = 0, since = now, retry = 0, pause = first_pause, prober = '-'}
+  b = b or {state = 'closed', failures = 0, since = now, retry = now, pause = first_pause, prober = '-'}
   b.failures, b.words, b.by = b.failures + failed, words, report
   local opens = b.state == 'closed' and b.failures >= many and (alone or now - b.since >= everybody)
   if opens then b.since = now end

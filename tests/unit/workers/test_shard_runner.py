@@ -10,11 +10,22 @@ from federation_core import connectors
 from federation_core.cancellation import Cancellation
 from federation_core.config import Backend, Cluster, RateLimit, Settings
 from federation_core.connectors.stores import jobs_keys as keys
+from federation_core.connectors.stores.breakers import Sighting
 from federation_core.connectors.stores.jobs import Jobs
+from federation_core.connectors.stores.jobs_beats import Told
 from federation_core.connectors.stores.jobs_parts import JobParts
 from federation_core.connectors.stores.redis import connect
 from federation_core.connectors.stores.sealed import unseal
-from federation_core.errors import InvalidConfig, Rejected, StoreUnavailable, TooLarge, WireVersionMismatch
+from federation_core.errors import (
+    BreakerOpen,
+    InvalidConfig,
+    Rejected,
+    StoreUnavailable,
+    TooLarge,
+    Unreachable,
+    WireVersionMismatch,
+)
+from federation_core.health import BackendBreaker, Breaker
 from federation_core.labels import Labels
 from federation_core.outcome import Partial
 from federation_core.signals.metrics import KIND
@@ -318,3 +329,101 @@ def test_an_answer_above_the_cap_fails_its_cluster_with_both_sizes(
     error = part(jobs, "prod").error
     assert isinstance(error, TooLarge)
     assert (error.cluster, error.allowed, error.asked > 300) == ("prod", 300, True)
+
+
+def told(runner: ShardRunner, state: Breaker | None, processes: int = 1, rank: int = 0) -> None:
+    """Have the answer to a beat of this process say how the metrics of `prod` stand, and how many workers it has."""
+    breaker = state and BackendBreaker(state, NOW_MS - 9_000, NOW_MS + 4_000, 3, "no connection to the backend")
+    breakers = {"metrics": breaker} if breaker else {}
+    standing = runner._connections.standing
+    standing.heard(standing.report(set()), {"prod": Told(processes, rank, breakers, frozenset())})
+
+
+def test_a_shard_whose_backend_is_not_asked_is_answered_with_that_and_the_connector_left_alone(
+    runner: ShardRunner, jobs: Jobs, open_connector: Any
+) -> None:
+    open_connector(lambda: pytest.fail("asked"))
+    told(runner, Breaker.OPEN)
+    runner.run(message("prod"))
+    error = part(jobs, "prod").error
+    assert isinstance(error, BreakerOpen)
+    assert (error.cluster, error.retry_after_s) == ("prod", 4)
+    assert "no connection to the backend" in error.message
+    open_connector(lambda: MemoryConnector([UP]))
+    runner.run(message("dev"))
+    assert part(jobs, "dev").error is None
+
+
+def test_shards_that_wait_for_their_turn_are_answered_at_once_when_the_breaker_opens_and_those_that_run_go_on(
+    jobs: Jobs, open_connector: Any, redis_url: str
+) -> None:
+    limited = Cluster("prod", "e", SETTINGS.clusters[0].backends, rate_limit=RateLimit(max_concurrent=1))
+    asked, answering = Semaphore(0), Event()
+
+    class Slow(MemoryConnector):
+        def fetch(self, *how: Any) -> Any:
+            asked.release()
+            answering.wait(10)
+            return super().fetch(*how)
+
+    open_connector(lambda: Slow([UP]))
+    runner = ShardRunner(Settings((limited,)), frozenset({"prod"}), jobs, lambda: NOW_MS)
+    other = Jobs(redis_url)
+    other.create(replace(PLAN, query_id="q2"))
+    running = Thread(target=runner.run, args=(message("prod"),))
+    running.start()
+    asked.acquire()
+    waiting = Thread(target=runner.run, args=(message("prod", query_id="q2"),))
+    waiting.start()
+    told(runner, Breaker.OPEN)
+    waiting.join(10)
+    stored = jobs.parts.read("acme", "q2", ("prod",))["prod"]
+    assert isinstance(decode_partial(unseal(stored), KIND.decode).error, BreakerOpen)
+    answering.set()
+    running.join(10)
+    assert part(jobs, "prod").error is None
+
+
+@pytest.mark.parametrize(("processes", "rank", "most"), [(1, 0, 5), (2, 0, 3), (2, 1, 2), (9, 8, 1)])
+def test_of_a_cluster_with_several_processes_each_asks_its_share_at_once(
+    jobs: Jobs, open_connector: Any, redis_url: str, processes: int, rank: int, most: int
+) -> None:
+    limited = Cluster("prod", "e", SETTINGS.clusters[0].backends, rate_limit=RateLimit(max_concurrent=5))
+    asked, answering = Semaphore(0), Event()
+
+    class Slow(MemoryConnector):
+        def fetch(self, *how: Any) -> Any:
+            asked.release()
+            answering.wait(10)
+            return super().fetch(*how)
+
+    open_connector(lambda: Slow([UP]))
+    runner = ShardRunner(Settings((limited,)), frozenset({"prod"}), jobs, lambda: NOW_MS)
+    told(runner, None, processes, rank)
+    shards = [Thread(target=runner.run, args=(message("prod", query_id=f"q{n}"),)) for n in range(7)]
+    for thread in shards:
+        thread.start()
+    for _ in range(most):
+        assert asked.acquire(timeout=10)
+    assert not asked.acquire(timeout=0.1)
+    answering.set()
+    for thread in shards:
+        thread.join(10)
+
+
+def test_how_a_query_ended_is_noted_of_its_backend(runner: ShardRunner, open_connector: Any, redis_url: str) -> None:
+    def seen() -> Sighting:
+        return runner._connections.standing.report({"prod"}).seen["prod"].sightings["metrics"]
+
+    runner.run(message("prod"))
+    assert seen() == Sighting(answered=True)
+
+    class Dead(MemoryConnector):
+        def fetch(self, *how: Any) -> Any:
+            raise Unreachable("no connection to the backend", cluster="prod")
+
+    lose_part(redis_url, "prod")
+    dead = ShardRunner(SETTINGS, frozenset({"prod"}), runner._jobs, lambda: NOW_MS)
+    open_connector(lambda: Dead([UP]))
+    dead.run(message("prod"))
+    assert dead._connections.standing.report({"prod"}).seen["prod"].sightings["metrics"].failed == 1

@@ -1,9 +1,13 @@
 import pytest
 
 from federation_core.connectors.stores import jobs_keys as keys
-from federation_core.connectors.stores.jobs_beats import ALIVE_MS, Heartbeats, presence
+from federation_core.connectors.stores.backend_health import BackendHealths, row_of
+from federation_core.connectors.stores.breakers import FAILURES, FIRST_PAUSE_MS, Sighting
+from federation_core.connectors.stores.jobs_beats import ALIVE_MS, Heartbeats, Seen, Told, presence
 from federation_core.connectors.stores.redis import connect
+from federation_core.health import BackendHealth, Breaker
 from federation_core.times import format_time
+from tests.support.redis_monitor import monitoring
 
 DAY_MS = 86_400_000
 NOW_MS = 1_700_000_000_000
@@ -134,3 +138,122 @@ def test_a_word_that_somebody_has_spoilt_is_cut_and_costs_no_beat(beats: Heartbe
     connect(redis_url).hset(keys.beats("prod"), "engine", b"1 " + b"\xff" * 9_000)
     beat = beats.latest(("prod",), NOW_MS)["prod"]
     assert (beat.alive, len(beat.engine)) == (True, 80)
+
+
+DEAD = Seen({"metrics": Sighting(failed=FAILURES, words="no connection to the backend: Connection refused")})
+LIVES = Seen({"metrics": Sighting(answered=True)})
+
+
+def wait_until_due(redis_url: str, cluster: str) -> None:
+    """Let the pause of every breaker be over."""
+    client = connect(redis_url)
+    for entry, value in client.hgetall(keys.breaker(cluster)).items():
+        parts = value.split(b" ")
+        client.hset(keys.breaker(cluster), entry, b" ".join([*parts[:3], b"1", *parts[4:]]))
+
+
+def test_a_beat_is_told_how_many_workers_serve_each_cluster_and_which_of_them_it_is(
+    beats: Heartbeats, redis_url: str
+) -> None:
+    beats.beat(("prod", "dev"), "b", NOW_MS)
+    beats.beat(("prod",), "a", NOW_MS)
+    client = connect(redis_url)
+    seconds, _ = client.time()
+    # What another release, a lost one and one that left have said.
+    client.hset(keys.beats("prod"), "0", f"{seconds * 1000} {NOW_MS} {ALIVE_MS}")
+    client.hset(keys.beats("prod"), "00", f"{seconds * 1000 - 10_000} {NOW_MS} {ALIVE_MS}")
+    client.hset(keys.beats("prod"), "000", f"{seconds * 1000} {NOW_MS} 0")
+    told = beats.beat(("prod", "dev"), "c", NOW_MS)
+    assert [(told[name].processes, told[name].rank) for name in ("prod", "dev")] == [(4, 3), (2, 1)]
+    assert beats.beat(("prod",), "a", NOW_MS)["prod"] == Told(4, 1, {}, frozenset())
+
+
+def test_one_that_leaves_has_the_others_take_its_share(beats: Heartbeats) -> None:
+    beats.beat(("prod",), "a", NOW_MS)
+    beats.beat(("prod",), "b", NOW_MS)
+    assert beats.beat(("prod",), "a", NOW_MS, alive_ms=0)["prod"].processes == 1
+    told = beats.beat(("prod",), "b", NOW_MS)["prod"]
+    assert (told.processes, told.rank) == (1, 0)
+
+
+def test_a_backend_that_fails_is_shut_for_all_workers_and_readers_and_opens_when_one_says_so(
+    beats: Heartbeats, redis_url: str
+) -> None:
+    beats.beat(("prod", "dev"), "a", NOW_MS, seen={"prod": DEAD}, number=1, probes=True)
+    told = beats.beat(("prod", "dev"), "b", NOW_MS, number=1, probes=True)
+    assert (told["prod"].breakers["metrics"].state, told["dev"].breakers) == (Breaker.OPEN, {})
+    found = presence(("prod", "dev"), beats.latest(("prod", "dev"), NOW_MS))
+    (breaker,) = found.breakers["prod"].values()
+    assert (breaker.state, breaker.words) == (Breaker.OPEN, "no connection to the backend: Connection refused")
+    assert 0 < breaker.retry_ms - NOW_MS <= FIRST_PAUSE_MS
+    assert set(found.breakers) == {"prod"}
+    wait_until_due(redis_url, "prod")
+    assert beats.beat(("prod",), "b", NOW_MS, probes=True)["prod"].to_probe == {"metrics"}
+    assert beats.beat(("prod",), "a", NOW_MS, probes=True)["prod"].to_probe == frozenset()
+    beats.beat(("prod",), "b", NOW_MS, seen={"prod": LIVES}, number=2, probes=True)
+    assert connect(redis_url).exists(keys.breaker("prod")) == 0
+    assert presence(("prod",), beats.latest(("prod",), NOW_MS)).breakers == {}
+
+
+def test_a_worker_that_probes_nothing_is_told_to_probe_nothing(beats: Heartbeats, redis_url: str) -> None:
+    beats.beat(("prod",), "a", NOW_MS, seen={"prod": DEAD}, number=1)
+    wait_until_due(redis_url, "prod")
+    told = beats.beat(("prod",), "a", NOW_MS)["prod"]
+    assert (told.to_probe, told.breakers["metrics"].state) == (frozenset(), Breaker.OPEN)
+
+
+def test_while_all_is_well_nothing_is_kept_of_the_breakers(beats: Heartbeats, redis_url: str) -> None:
+    beats.beat(("prod",), "a", NOW_MS, seen={"prod": LIVES}, number=1)
+    assert connect(redis_url).keys("breaker:*") == []
+
+
+def test_what_is_kept_of_breakers_and_health_has_an_end(beats: Heartbeats, redis_url: str) -> None:
+    row = row_of(BackendHealth("metrics", "prometheus", True))
+    beats.beat(("prod",), "a", NOW_MS, seen={"prod": Seen(DEAD.sightings, {"metrics": (0, row)})}, number=1)
+    assert 0 < connect(redis_url).pttl(keys.breaker("prod")) <= 90_000
+    assert 0 < connect(redis_url).pttl(keys.health("prod")) <= DAY_MS
+
+
+def test_a_row_comes_with_the_beat_and_is_as_old_as_its_probe(beats: Heartbeats, redis_url: str) -> None:
+    row = row_of(BackendHealth("metrics", "prometheus", False, error='it says "no"\nand more'))
+    beats.beat(("prod",), "a", NOW_MS - 300_000, seen={"prod": Seen({}, {"metrics": (2_000, row)})}, number=1)
+    health = BackendHealths(redis_url).of(("prod",), NOW_MS)["prod"]["metrics"]
+    assert (health.up, health.error) == (False, 'it says "no"\nand more')
+    assert health.checked_ms is not None
+    assert abs(health.checked_ms - (NOW_MS - 2_000)) < 1_000
+
+
+@pytest.mark.parametrize("key", [keys.breaker("dev"), keys.health("dev")])
+def test_a_key_that_was_spoilt_costs_no_cluster_its_beat_and_is_mended(
+    beats: Heartbeats, redis_url: str, key: str
+) -> None:
+    connect(redis_url).set(key, "x")
+    row = row_of(BackendHealth("metrics", "prometheus", True))
+    seen = {name: Seen(DEAD.sightings, {"metrics": (0, row)}) for name in ("dev", "prod")}
+    told = beats.beat(("dev", "prod"), "a", NOW_MS, seen=seen, number=1)
+    assert [told[name].breakers["metrics"].state for name in ("dev", "prod")] == [Breaker.OPEN] * 2
+    assert connect(redis_url).type(key) == b"hash"
+
+
+def test_a_breaker_that_cannot_be_read_is_none_and_goes_with_the_next_word(beats: Heartbeats, redis_url: str) -> None:
+    connect(redis_url).hset(keys.breaker("prod"), mapping={"metrics": "junk", "logs": "junk"})
+    assert beats.beat(("prod",), "a", NOW_MS, seen={"prod": LIVES}, number=1)["prod"].breakers == {}
+    assert connect(redis_url).exists(keys.breaker("prod")) == 0
+
+
+def test_a_spoilt_breaker_of_one_cluster_costs_no_reader_another(beats: Heartbeats, redis_url: str) -> None:
+    beats.beat(("prod", "dev"), "a", NOW_MS, seen={"prod": DEAD}, number=1)
+    connect(redis_url).set(keys.breaker("dev"), "x")
+    found = presence(("prod", "dev"), beats.latest(("prod", "dev"), NOW_MS))
+    assert (set(found), set(found.breakers)) == ({"prod", "dev"}, {"prod"})
+
+
+def test_a_beat_is_one_command_whatever_it_brings(beats: Heartbeats, redis_url: str) -> None:
+    beats.beat(("prod", "dev"), "a", NOW_MS)
+    row = {"metrics": (0, row_of(BackendHealth("metrics", "prometheus", True)))}
+    with monitoring(redis_url) as said:
+        seen = {"prod": Seen(DEAD.sightings, row), "dev": Seen(LIVES.sightings, row)}
+        beats.beat(("prod", "dev"), "a", NOW_MS, seen=seen, number=1, probes=True)
+    asked = [one["command"].split(" ")[0] for one in said if one["client_type"] != "lua"]
+    # The other is the watching's own.
+    assert [command for command in asked if command != "HELLO"] == ["EVALSHA"]
