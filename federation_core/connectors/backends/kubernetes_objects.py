@@ -113,7 +113,7 @@ def node(item: Any) -> Node:
     pressures = tuple(
         intern(text(each, "type"))
         for each in items(status, "conditions")
-        if text(each, "type") != "Ready" and text(each, "status") == "True"
+        if _is_pressure(text(each, "type")) and text(each, "status") == "True"
     )
     return Node(
         name,
@@ -123,6 +123,11 @@ def node(item: Any) -> Node:
         pressures=pressures,
         cordoned=bool(flag(mapping(item, "spec"), "unschedulable")),
     )
+
+
+def _is_pressure(kind: str) -> bool:
+    # Of other conditions one cannot tell whether it is well to have them: k3s says EtcdIsVoter, for one.
+    return kind.endswith("Pressure") or kind == "NetworkUnavailable"
 
 
 def replicated(kind: str) -> Callable[[Any], Workload]:
