@@ -9,20 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePath
 
-from federation_core.access import Access, read_access, require_url
+from federation_core.backend_entry import Backend as Backend
+from federation_core.backend_entry import read_backend
 from federation_core.errors import InvalidConfig
 from federation_core.topology.shares import shares
 from federation_core.yaml_nodes import NAME, Node, read_yaml
 
 #: What a backend may serve.
 SIGNALS = ("metrics", "traces", "logs", "inventory")
-#: Which queries a backend's own engine is given: those it answers exactly, all it understands, or none.
-PUSHDOWN = ("exact", "approximate", "off")
-#: What series there are is asked of the system that has their samples: it has no entry of its own.
-SERVED_BY = {"series": "metrics"}
-_DAY_MS = 86_400_000
+#: What series there are, and their exemplars, is asked of the system that has their samples: they have no entry.
+SERVED_BY = {"series": "metrics", "exemplars": "metrics"}
 #: A tenant's queries that run at once, and all clusters' shards that are on their way, unless it is told otherwise.
 MAX_RUNNING_JOBS, MAX_SHARDS_IN_FLIGHT = 200, 1_000
 
@@ -46,32 +43,18 @@ class RateLimit:
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
-    """One system in a cluster that serves one signal. `origin` is `file:line` of its entry, for messages.
-
-    `pushdown` says what of a query its own engine is given, `replica_labels` what tells apart replicas of one series.
-    """
-
-    signal: str
-    kind: str
-    url: str = ""
-    path: str = ""
-    origin: str = ""
-    access: Access = field(default_factory=Access)
-    pushdown: str = "exact"
-    replica_labels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Cluster:
-    """A Kubernetes cluster: its name is its identity, its queue is `cluster.<name>`."""
+    """A Kubernetes cluster: its name is its identity, its queue is `cluster.<name>`.
+
+    `retention_ms` is how long back its backends have everything, unless their own say it; None is not known.
+    """
 
     name: str
     environment: str
     backends: tuple[Backend, ...]
     region: str = ""
     weight: float = 1.0
-    retention_ms: int = 90 * _DAY_MS
+    retention_ms: int | None = None
     rate_limit: RateLimit = field(default_factory=RateLimit)
 
     @property
@@ -84,6 +67,17 @@ class Cluster:
         entry = SERVED_BY.get(signal, signal)
         found = next((backend for backend in self.backends if backend.signal == entry), None)
         return found if found is None or signal == entry else replace(found, signal=signal)
+
+    def kept_ms(self, signal: str) -> int | None:
+        """How long back the backend of a signal has everything; None where nobody has said it."""
+        backend = self.backend_for(signal)
+        own_ms = backend.retention_ms if backend else None
+        return self.retention_ms if own_ms is None else own_ms
+
+    def scraped_every_ms(self, signal: str) -> int | None:
+        """How far apart the samples of a series are at least, behind a signal's backend; None where nobody has said."""
+        backend = self.backend_for(signal)
+        return backend.scrape_interval_ms if backend else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +207,9 @@ def _cluster(node: Node, folder: str) -> Cluster:
         environment=entry.require("environment").name(),
         region=region.text() if (region := entry.get("region")) else "",
         weight=weight.number(above=0) if weight else 1.0,
-        retention_ms=retention.duration_ms() if retention else 90 * _DAY_MS,
+        retention_ms=retention.duration_ms() if retention else None,
         rate_limit=_rate_limit(rate) if rate else RateLimit(),
-        backends=tuple(_backend(signal, backends.require(signal), folder) for signal in backends.present()),
+        backends=tuple(read_backend(signal, backends.require(signal), folder) for signal in backends.present()),
     )
 
 
@@ -229,33 +223,6 @@ def _rate_limit(node: Node) -> RateLimit:
         burst.integer(at_least=1) if burst else default.burst,
         cap.integer(at_least=1) if cap else default.max_concurrent,
         queued.integer(at_least=0) if queued else default.max_queued,
-    )
-
-
-def _backend(signal: str, node: Node, folder: str) -> Backend:
-    entry = node.mapping(("kind", "url", "path", "access", "pushdown", "replicaLabels"))
-    kind = entry.require("kind").name()
-    url, path = entry.get("url"), entry.get("path")
-    if (url is None) == (path is None):
-        node.fail("a backend needs `url` or `path`, exactly one of them")
-    if url is not None:
-        require_url(url)
-    access, pushdown, replicas = entry.get("access"), entry.get("pushdown"), entry.get("replicaLabels")
-    if path is not None and (access or pushdown or replicas):
-        node.fail("`access`, `pushdown` and `replicaLabels` are for a backend with a `url`")
-    if replicas is not None and signal != "metrics":
-        replicas.fail(f"they are for metrics, and this backend serves {signal}")
-    if pushdown is not None and pushdown.text() not in PUSHDOWN:
-        pushdown.fail(f"{pushdown.text()!r} is not one of {', '.join(PUSHDOWN)}")
-    return Backend(
-        signal=signal,
-        kind=kind,
-        url=url.text() if url else "",
-        path=str(PurePath(folder) / path.text()) if path else "",
-        origin=node.origin,
-        access=read_access(access, folder) if access else Access(),
-        pushdown=pushdown.text() if pushdown else "exact",
-        replica_labels=tuple(node.label() for node in replicas.items()) if replicas else (),
     )
 
 

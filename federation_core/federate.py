@@ -6,10 +6,9 @@ task runs (workers) and nothing about HTTP (webapp). They read no clock: `now_ms
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial as partial_of
 from typing import Any
 
 from federation_core import tenancy
@@ -28,11 +27,12 @@ from federation_core.errors import (
     TimedOut,
 )
 from federation_core.outcome import ClusterVerdict, Coverage, Partial, Result, Stats, Verdict, fails_query
-from federation_core.plan import Leaf, Plan, Shard
+from federation_core.plan import Cut, Leaf, Plan, Shard, fingerprint
 from federation_core.query import Deadline, Query, cluster_deadline_ms
-from federation_core.signals import ROOM, Room, SignalKind, kind_named
+from federation_core.signals import ROOM, Room, SignalKind, Silence, Silent, kind_named
 from federation_core.tenancy import Scope
 from federation_core.topology.presence import engines_of, shut, why_absent
+from federation_core.topology.retention import cut_notes, cut_to_kept, told_with
 from federation_core.topology.routing import breaker_open, route, without_worker
 
 Clock = Callable[[], int]
@@ -53,27 +53,35 @@ def plan(
     """
     kind = kind_named(query.signal)
     expr = kind.parse(query.text)
-    routed = route(query, scope, clusters, until_ms=kind.reads_until(expr, query), now_ms=now_ms)
+    until_ms = kind.reads_until(expr, query)
+    routed = route(query, scope, clusters, until_ms=until_ms, now_ms=now_ms)
     # Split over every cluster asked, with a worker or not: where a cluster's share folds away (a constant, a
     # selector that rejects it) the cluster is not missing, even if nobody could ask it.
     split = kind.split(expr, query, [cluster.name for cluster in routed.clusters])
     asked = [cluster for cluster in routed.clusters if cluster.name in split.leaves]
+    cuts: Mapping[str, Cut] = {}
+    leaves = split.leaves
+    if until_ms is not None:
+        keep = partial_of(kind.keep, split.root, query)
+        leaves, cuts = cut_to_kept(leaves, asked, query.signal, keep, now_ms)
     deadline_ms = cluster_deadline_ms(now_ms, query.timeout_ms)
-    refused = _shut(asked, query.signal, served, now_ms)
+    lost = {name: ClusterVerdict(name, Verdict.PARTIAL, cut.reason) for name, cut in cuts.items() if name not in leaves}
+    able = [cluster for cluster in asked if cluster.name not in lost]
+    refused = _shut(able, query.signal, served, now_ms)
     shards = tuple(
         Shard(
             query_id=query_id,
             cluster_name=cluster.name,
             signal=query.signal,
-            leaves=_enforced(kind, split.leaves[cluster.name], scope, cluster.name),
+            leaves=_enforced(kind, leaves[cluster.name], scope, cluster.name),
             scope=scope.restricted_to(cluster.name),
             deadline_ms=deadline_ms,
         )
-        for cluster in asked
+        for cluster in able
         if cluster.name in served and cluster.name not in refused
     )
     unserved = tuple(
-        without_worker(cluster, why_absent(cluster.name, served)) for cluster in asked if cluster.name not in served
+        without_worker(cluster, why_absent(cluster.name, served)) for cluster in able if cluster.name not in served
     )
     folded = tuple(ClusterVerdict(name, Verdict.PRUNED, reason) for name, reason in split.pruned.items())
     return Plan(
@@ -82,12 +90,13 @@ def plan(
         fingerprint=fingerprint(query, kind.print(expr), scope),
         shards=shards,
         root=split.root,
-        left_out=Coverage.of((*routed.left_out, *unserved, *refused.values(), *folded)).clusters,
-        notes=split.notes,
+        left_out=Coverage.of((*routed.left_out, *lost.values(), *unserved, *refused.values(), *folded)).clusters,
+        notes=(*split.notes, *cut_notes(cuts)),
         created_ms=now_ms,
         deadline_ms=now_ms + query.timeout_ms,
         weights={cluster.name: cluster.weight for cluster in asked},
         engines=engines_of([shard.cluster_name for shard in shards], served),
+        cuts=cuts,
     )
 
 
@@ -113,14 +122,9 @@ def without(plan: Plan, refusing: Sequence[ClusterVerdict]) -> Plan:
     names = {row.cluster for row in refusing}
     shards = tuple(shard for shard in plan.shards if shard.cluster_name not in names)
     left_out = Coverage.of((*plan.left_out, *refusing)).clusters
-    _require_coverage(plan, Coverage.of((*left_out, *(ClusterVerdict(s.cluster_name, Verdict.OK) for s in shards))))
+    best = (told_with(ClusterVerdict(s.cluster_name, Verdict.OK), plan.cuts) for s in shards)
+    _require_coverage(plan, Coverage.of((*left_out, *best)))
     return replace(plan, shards=shards, left_out=left_out)
-
-
-def fingerprint(query: Query, canonical: str, scope: Scope) -> str:
-    """Digest of everything that decides an answer: equal questions of equal scopes, and only those, are equal."""
-    wire = {**query.to_wire(), "text": canonical, "scope": scope.hash}
-    return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _enforced(kind: SignalKind, leaves: Sequence[Leaf], scope: Scope, cluster: str) -> tuple[Leaf, ...]:
@@ -210,7 +214,8 @@ def coverage_of(plan: Plan, partials: Mapping[str, Partial], served: Collection[
     rows = {row.cluster: row for row in plan.left_out}
     for shard in plan.shards:
         name = shard.cluster_name
-        rows[name] = partials[name].verdict() if name in partials else _silent(plan, name, served)
+        told = partials[name].verdict() if name in partials else _silent(plan, name, served)
+        rows[name] = told_with(told, plan.cuts)
     return Coverage.of(rows)
 
 
@@ -234,7 +239,7 @@ def _merge(
     _require_coverage(plan, coverage)
     parts = {n: p.payloads for n, p in sorted(partials.items()) if p.payloads is not None}
     kind = kind_named(plan.query.signal)
-    silent = _missing_leaves(kind, plan, [row.cluster for row in coverage.missing])
+    silent = _silence(kind, plan, [row.cluster for row in coverage.missing], parts)
     # The clusters' scopes are cut from one and have its limits; without a shard there is next to nothing to do.
     room = Room(plan.shards[0].scope.limits, check) if plan.shards else Room(check=check)
     payload, warnings = kind.merge(plan.root, plan.query, parts, silent, room)
@@ -249,13 +254,18 @@ def _merge(
     return payload, tuple(dict.fromkeys((*said, *warnings)))
 
 
-def _missing_leaves(kind: SignalKind, plan: Plan, missing: Sequence[str]) -> dict[str, frozenset[str]]:
-    """Return cluster → the leaves that it has not answered, or would have been asked if anybody could have."""
+def _silence(kind: SignalKind, plan: Plan, missing: Sequence[str], parts: Mapping[str, object]) -> Silence:
+    """Return which leaves clusters have not answered, or would have been asked if anybody could have, or until when."""
     leaves: dict[str, Sequence[Leaf]] = {shard.cluster_name: shard.leaves for shard in plan.shards}
     if unasked := [name for name in missing if name not in leaves]:
         # The plan has shards only for those that could be asked; of these it says why not.
         leaves.update(kind.split(kind.parse(plan.query.text), plan.query, unasked).leaves)
-    return {name: frozenset(leaf.id for leaf in leaves[name]) for name in missing}
+    silence = {}
+    for name in missing:
+        # Who has answered what it was asked is silent about the rest alone; part of what it was asked is no answer.
+        cut = plan.cuts.get(name) if name in parts else None
+        silence[name] = Silent(frozenset(leaf.id for leaf in leaves[name]), cut.from_ms if cut else None)
+    return silence
 
 
 def _require_coverage(plan: Plan, coverage: Coverage) -> None:

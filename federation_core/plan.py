@@ -6,6 +6,8 @@ or in `left_out` with a reason, so nothing can be missing without a word.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +32,17 @@ class Leaf:
     time_range: TimeRange
     limit: int = 0
     direction: Direction = "backward"
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """That a cluster is asked less than the query, because it has nothing so old: its part will be partial, and why.
+
+    It takes part in the answer from `from_ms` on; None: not at all.
+    """
+
+    reason: str
+    from_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +92,8 @@ class Plan:
 
     `root` is the signal's own text for what is left to do over the leaves. `notes` say per step where it runs
     and why. `fingerprint` is equal for equal questions of one scope. `weights` are those of the clusters asked;
-    `engines` is what evaluates there, in the signal's word, as far as it was known.
+    `engines` is what evaluates there, in the signal's word, as far as it was known. `cuts` are those of clusters that
+    are asked less; `warnings` will be the answer's, whatever comes back.
     """
 
     query_id: str
@@ -93,6 +107,8 @@ class Plan:
     deadline_ms: int
     weights: Mapping[str, float] = field(default_factory=dict)
     engines: Mapping[str, str] = field(default_factory=dict)
+    cuts: Mapping[str, Cut] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def shard_for(self, cluster: str) -> Shard:
         """Return the shard of one cluster."""
@@ -144,6 +160,8 @@ class Plan:
             "deadline_ms": self.deadline_ms,
             "weights": dict(self.weights),
             "engines": dict(self.engines),
+            "cuts": {cluster: fields_of(cut) for cluster, cut in self.cuts.items()},
+            "warnings": list(self.warnings),
         }
 
     @classmethod
@@ -165,4 +183,12 @@ class Plan:
             deadline_ms=wire["deadline_ms"],
             weights=wire.get("weights") or {},
             engines=wire.get("engines") or {},
+            cuts={cluster: Cut(**cut) for cluster, cut in (wire.get("cuts") or {}).items()},
+            warnings=tuple(wire.get("warnings") or ()),
         )
+
+
+def fingerprint(query: Query, canonical: str, scope: Scope) -> str:
+    """Digest of everything that decides an answer: equal questions of equal scopes, and only those, are equal."""
+    wire = {**query.to_wire(), "text": canonical, "scope": scope.hash}
+    return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:32]

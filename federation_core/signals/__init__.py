@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from federation_core.connectors import Connector, Fetched
 from federation_core.errors import InvalidRequest
@@ -34,6 +34,41 @@ class Split:
     root: str
     pruned: Mapping[str, str]
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The leaves of a cluster that can be answered without anything older than it keeps.
+
+    `from_ms`: the moment from which on they answer the query; None where they never do, and then there are none.
+    """
+
+    leaves: tuple[Leaf, ...]
+    from_ms: int | None
+
+
+def kept_since(root: str, query: Query, leaves: Sequence[Leaf], oldest_ms: int) -> Kept:
+    """Return leaves whose answer is what lies in their time range: they begin no earlier than what is kept."""
+    parts = tuple(
+        leaf
+        if leaf.time_range.start_ms >= oldest_ms
+        else replace(leaf, time_range=replace(leaf.time_range, start_ms=oldest_ms))
+        for leaf in leaves
+        if leaf.time_range.end_ms >= oldest_ms
+    )
+    return Kept(parts, min((leaf.time_range.start_ms for leaf in parts), default=None))
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """The leaves that a cluster has not answered; with `until_ms`, has not answered before that moment alone."""
+
+    leaves: frozenset[str]
+    until_ms: int | None = None
+
+
+#: Cluster → what it has not answered.
+Silence: TypeAlias = Mapping[str, Silent]
 
 
 def _go_on() -> None:
@@ -60,7 +95,7 @@ class Merge(Protocol):
         root: str,
         query: Query,
         parts: Mapping[str, Mapping[str, Any]],
-        silent: Mapping[str, frozenset[str]],
+        silent: Silence,
         room: Room = ...,
     ) -> tuple[Any, tuple[str, ...]]:
         """Return the payload and what must be said with it."""
@@ -88,13 +123,15 @@ class SignalKind:
     split(Expr, Query, clusters) → Split, for the given cluster names (sorted).
     run(Connector, Shard, Deadline) → leaf id → Fetched(payload, …). Raises FederationError.
     merge(root, Query, parts, silent, room) → (Payload, warnings): `parts` is cluster → leaf id → payload of the
-        clusters that answered, `silent` cluster → ids of the leaves that are missing of those that did not.
+        clusters that answered, `silent` says which leaves of the others are missing, or were until when.
     redact(payload, Scope, cluster) → (payload, hidden): drops what the scope does not show, counts it.
     size(payload) → (series, rows).
     encode(payload) → bytes, decode(bytes) → payload; to_json(payload, Query) → the native JSON answer.
     engine_of(Connector, Deadline) → a word of at most 80 characters for what evaluates in the cluster, "" where it is
         always the same. Raises ClusterError, QueryCanceled. A worker sends it along with its sign of life.
     engine_notes(root, shards, cluster → word) → what a reader of the plan should know about who evaluates what.
+    keep(root, Query, leaves, oldest_ms) → Kept: what to ask of a cluster that has nothing older, so that no answer
+        rests on less than it says. Leaves that reach back no further are returned as they are.
     """
 
     name: str
@@ -112,6 +149,7 @@ class SignalKind:
     to_json: Callable[[Any, Query], dict[str, Any]]
     engine_of: Callable[[Connector, Deadline], str] = _no_engine
     engine_notes: Callable[[str, Sequence[Shard], Mapping[str, str]], tuple[str, ...]] = _no_notes
+    keep: Callable[[str, Query, Sequence[Leaf], int], Kept] = kept_since
 
 
 @cache

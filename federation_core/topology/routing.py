@@ -122,6 +122,7 @@ def _why_pruned(query: Query, cluster: Cluster, until_ms: int | None, now_ms: in
         return _NARROWED
     if cluster.backend_for(query.signal) is None:
         return f"has no backend for {query.signal}"
-    if until_ms is not None and until_ms < now_ms - cluster.retention_ms:
-        return f"keeps {format_duration(cluster.retention_ms)}, the query ends before that"
+    kept_ms = cluster.kept_ms(query.signal)
+    if until_ms is not None and kept_ms is not None and until_ms < now_ms - kept_ms:
+        return f"keeps {format_duration(kept_ms)}, the query ends before that"
     return ""

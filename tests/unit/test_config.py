@@ -25,7 +25,7 @@ clusters:
 def test_name_environment_and_one_backend_are_enough() -> None:
     text = "clusters: [{name: a, environment: dev, backends: {logs: {kind: embedded, path: x}}}]"
     (cluster,) = parse(OPEN, {"clusters.yaml": text}).clusters
-    assert (cluster.weight, cluster.rate_limit.max_concurrent, cluster.retention_ms) == (1.0, 16, 90 * 86_400_000)
+    assert (cluster.weight, cluster.rate_limit.max_concurrent, cluster.retention_ms) == (1.0, 16, None)
     assert cluster.rate_limit.max_in_flight == 16 + 256
     assert cluster.backend_for("metrics") is None
 

@@ -13,7 +13,7 @@ from federation_core.errors import Malformed
 from federation_core.labels import Selector
 from federation_core.plan import Shard
 from federation_core.query import Deadline, Query
-from federation_core.signals import ROOM, Room, SignalKind, Split
+from federation_core.signals import ROOM, Room, SignalKind, Silence, Split
 from federation_core.signals.logs import distribute
 from federation_core.signals.logs.expr import LogQuery, map_selectors, print_query
 from federation_core.signals.logs.language import parse
@@ -57,7 +57,7 @@ def merge(
     root: str,
     query: Query,
     parts: Mapping[str, Mapping[str, Entries]],
-    silent: Mapping[str, frozenset[str]],
+    silent: Silence,
     room: Room = ROOM,
 ) -> tuple[Entries, tuple[str, ...]]:
     """Merge the entries of the clusters that answered; the coverage ledger names those that did not."""

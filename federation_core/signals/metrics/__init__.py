@@ -14,6 +14,7 @@ from federation_core.signals.metrics.distribute import split
 from federation_core.signals.metrics.engines import engine_notes, engine_of
 from federation_core.signals.metrics.expr import Expr, MatrixSelector, VectorSelector, map_selectors
 from federation_core.signals.metrics.frame import Grid, size
+from federation_core.signals.metrics.kept import keep
 from federation_core.signals.metrics.merge import merge
 from federation_core.signals.metrics.moments import on_grids, resolve, seen_from
 from federation_core.signals.metrics.parse import parse
@@ -57,4 +58,5 @@ KIND = SignalKind(
     to_json=to_json,
     engine_of=engine_of,
     engine_notes=engine_notes,
+    keep=keep,
 )

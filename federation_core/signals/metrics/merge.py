@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
 from federation_core.errors import Malformed
 from federation_core.query import Query
-from federation_core.signals import ROOM, Room
+from federation_core.signals import ROOM, Room, Silence
 from federation_core.signals.metrics.cluster_label import attach
+from federation_core.signals.metrics.decided import decided, joined, stretches
 from federation_core.signals.metrics.distribute import leaf_id_of
 from federation_core.signals.metrics.evaluate import evaluate
 from federation_core.signals.metrics.expr import (
@@ -24,20 +26,22 @@ from federation_core.signals.metrics.expr import (
     Expr,
     MatrixSelector,
     VectorSelector,
-    selectors,
 )
 from federation_core.signals.metrics.frame import Frame, Grid, Payload, SampleColumns
+from federation_core.signals.metrics.kept import grids_of, steps_from
 from federation_core.signals.metrics.moments import moment_of, on_grids
 from federation_core.signals.metrics.parse import parse, parse_root
 from federation_core.signals.metrics.run import payload_of
 from federation_core.signals.metrics.session import require_room
-from federation_core.signals.metrics.undecided import NOTHING, Undecided
+from federation_core.signals.metrics.undecided import NOTHING
 from federation_core.signals.metrics.windows import Windows, windows_of
 from federation_core.tenancy import Limits
 
 P = TypeVar("P", Frame, SampleColumns)
 
 
+#: Every cluster was asked for all steps.
+_NOBODY: Mapping[str, Grid] = {}
 #: What orders an instant's answer, if nothing is done with it afterwards.
 _RANKINGS = frozenset({"topk", "bottomk"})
 _SORTING = frozenset({"sort", "sort_desc", "sort_by_label", "sort_by_label_desc"})
@@ -77,41 +81,39 @@ def merge(
     root: str,
     query: Query,
     parts: Mapping[str, Mapping[str, Any]],
-    silent: Mapping[str, frozenset[str]],
+    silent: Silence,
     room: Room = ROOM,
 ) -> tuple[Payload, tuple[str, ...]]:
     """Answer a query from cluster → leaf id → payload.
 
-    `silent` clusters change what makes a sample out of a missing series, see `undecided`; all else has a value over the
+    `silent` clusters change what makes a sample out of a missing series, see `decided`; all else has a value over the
     clusters that answered, and the coverage ledger says who is missing.
 
     Raises QueryExecutionError, QueryTooLarge, MergeConflict; Malformed: a part is not what its leaf asked for.
     """
     expr, grid = parse_root(root), Grid.of(query.time_range)
-    source = _united(expr, grid, parts, room)
-    payload, said = _evaluated(expr, grid, source, room)
-    undecided = Undecided(_silence(expr, silent))
-    if (certain := undecided.without(expr)) != expr:
-        decided, said_then = _evaluated(certain, grid, source, room)
-        if undecided.is_nested or not _same(payload, decided):
-            payload, said = decided, (*undecided.said, *said_then)
+    _require_room(parts, room.limits)
+    late = {
+        name: grids_of(expr, steps_from(grid, told.until_ms))
+        for name, told in silent.items()
+        if told.until_ms is not None
+    }
+    found: list[Payload] = []
+    said: dict[str, None] = {}
+    for stretch in stretches(expr, grid, silent):
+        there = {name: sent for name, sent in parts.items() if name not in stretch.without}
+        source = _united(expr, grid, there, late, room.limits)
+        payload, words = decided(expr, stretch, partial(_evaluated, grid=grid, source=source, room=room))
+        found.append(payload)
+        said |= dict.fromkeys(words)
+    payload = joined(found, grid)
     ranked = grid.is_instant and _is_ranking(parse(query.text))
-    return (payload if ranked else payload.sorted_by_labels()), said
+    return (payload if ranked else payload.sorted_by_labels()), tuple(said)
 
 
 def _evaluated(expr: Expr, grid: Grid, source: LeafSource, room: Room) -> tuple[Payload, tuple[str, ...]]:
     value, said = evaluate(expr, grid, source, max_values=room.limits.max_values, check=room.check)
     return payload_of(value.pruned() if isinstance(value, Frame) else value, grid), said
-
-
-def _same(left: Payload, right: Payload) -> bool:
-    if not isinstance(left, Frame) or not isinstance(right, Frame):
-        return left == right
-    return (
-        left.labels == right.labels
-        and np.array_equal(left.present, right.present)
-        and np.array_equal(left.values[left.present], right.values[right.present], equal_nan=True)
-    )
 
 
 def _is_ranking(asked: Expr) -> bool:
@@ -124,8 +126,14 @@ def _is_ranking(asked: Expr) -> bool:
     return False
 
 
-def _united(expr: Expr, grid: Grid, parts: Mapping[str, Mapping[str, Any]], room: Room) -> LeafSource:
-    _require_room(parts, room.limits)
+def _united(
+    expr: Expr,
+    grid: Grid,
+    parts: Mapping[str, Mapping[str, Any]],
+    late: Mapping[str, Mapping[str, Grid]],
+    limits: Limits,
+) -> LeafSource:
+    """Return the leaves; `late` is cluster → leaf id → the steps that it was asked for, where these are not all."""
     frames: dict[str, Frame] = {}
     samples: dict[str, SampleColumns] = {}
     for node, seen in on_grids(expr, grid):
@@ -133,22 +141,16 @@ def _united(expr: Expr, grid: Grid, parts: Mapping[str, Mapping[str, Any]], room
             case MatrixSelector():
                 samples[leaf_id_of(node)] = unite_samples(_parts_of(leaf_id_of(node), parts, SampleColumns))
             case VectorSelector():
-                frames[leaf_id_of(node)] = unite_frames(_parts_of(leaf_id_of(node), parts, Frame), seen)
-    return LeafSource(frames, samples, room.limits)
+                leaf = leaf_id_of(node)
+                asked = {name: grids[leaf] for name, grids in late.items() if leaf in grids}
+                frames[leaf] = unite_frames(_parts_of(leaf, parts, Frame), seen, asked)
+    return LeafSource(frames, samples, limits)
 
 
 def _require_room(parts: Mapping[str, Mapping[str, Any]], limits: Limits) -> None:
     """Raise QueryTooLarge if all clusters together have sent more than one evaluation may hold."""
     frames = [part for sent in parts.values() for part in sent.values() if isinstance(part, Frame)]
     require_room(sum(frame.values.size for frame in frames), limits.max_values)
-
-
-def _silence(expr: Expr, silent: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
-    """Return leaf id → the clusters that have not answered it."""
-    return {
-        leaf: tuple(name for name, missing in silent.items() if leaf in missing)
-        for leaf in map(leaf_id_of, selectors(expr))
-    }
 
 
 def _parts_of(leaf_id: str, parts: Mapping[str, Mapping[str, Any]], kind: type[P]) -> dict[str, P]:
@@ -164,16 +166,17 @@ def _parts_of(leaf_id: str, parts: Mapping[str, Mapping[str, Any]], kind: type[P
     return found
 
 
-def unite_frames(parts: Mapping[str, Frame], grid: Grid) -> Frame:
-    """Return the union of the clusters' frames, each series with its cluster.
+def unite_frames(parts: Mapping[str, Frame], grid: Grid, late: Mapping[str, Grid] = _NOBODY) -> Frame:
+    """Return the union of the clusters' frames, each series with its cluster; those in `late` have later steps alone.
 
     Raises Malformed: a frame is on another grid. MergeConflict: see `attach`.
     """
     frames = []
     for cluster, frame in parts.items():
-        if frame.grid != grid or frame.kind != "vector":
-            raise Malformed(f"a leaf was answered by a {frame.kind} on {frame.grid}, not on {grid}", cluster=cluster)
-        frames.append(replace(frame, labels=attach(frame.labels, cluster)))
+        asked = late.get(cluster, grid)
+        if frame.grid != asked or frame.kind != "vector":
+            raise Malformed(f"a leaf was answered by a {frame.kind} on {frame.grid}, not on {asked}", cluster=cluster)
+        frames.append(replace(_on_all(frame, grid), labels=attach(frame.labels, cluster)))
     if not frames:
         return Frame.empty(grid)
     return Frame(
@@ -182,6 +185,19 @@ def unite_frames(parts: Mapping[str, Frame], grid: Grid) -> Frame:
         np.concatenate([frame.values for frame in frames]),
         np.concatenate([frame.present for frame in frames]),
     )
+
+
+def _on_all(frame: Frame, grid: Grid) -> Frame:
+    """Return a frame on the later steps of a grid as one on all of them, with nothing before."""
+    missing = grid.steps - frame.grid.steps
+    if not missing:
+        return frame
+    values, present = (
+        np.full((frame.series_count, grid.steps), np.nan),
+        np.zeros((frame.series_count, grid.steps), bool),
+    )
+    values[:, missing:], present[:, missing:] = frame.values, frame.present
+    return replace(frame, grid=grid, values=values, present=present)
 
 
 def unite_samples(parts: Mapping[str, SampleColumns]) -> SampleColumns:

@@ -11,7 +11,7 @@ from federation_core.errors import Malformed
 from federation_core.labels import Selector
 from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, Query
-from federation_core.signals import ROOM, Room, SignalKind, Split
+from federation_core.signals import ROOM, Room, SignalKind, Silence, Split
 from federation_core.signals.traces import distribute
 from federation_core.signals.traces.encoding import decode, encode
 from federation_core.signals.traces.expr import Expr, SpanSearch, TraceById, map_selectors, print_expr
@@ -73,7 +73,7 @@ def merge(
     root: str,
     query: Query,
     parts: Mapping[str, Mapping[str, Any]],
-    silent: Mapping[str, frozenset[str]],
+    silent: Silence,
     room: Room = ROOM,
 ) -> tuple[Payload, tuple[str, ...]]:
     """Stitch one trace, or join the search results of the clusters that answered.

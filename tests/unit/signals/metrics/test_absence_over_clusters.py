@@ -11,6 +11,7 @@ from federation_core.connectors import Fetched
 from federation_core.labels import Labels
 from federation_core.plan import Shard
 from federation_core.query import TimeRange
+from federation_core.signals import Silent
 from federation_core.signals.metrics import KIND
 from tests.support.sample_store import (
     FAR_DEADLINE,
@@ -49,7 +50,7 @@ def answered_by(
         for name, shard in shards.items()
         if name not in silent
     }
-    unanswered = {name: frozenset(leaf.id for leaf in shards[name].leaves) for name in silent if name in shards}
+    unanswered = {name: Silent(frozenset(leaf.id for leaf in shards[name].leaves)) for name in silent if name in shards}
     payload, said = KIND.merge(split.root, query, parts, unanswered)
     return as_dict(payload), said
 

@@ -11,7 +11,7 @@ from federation_core.errors import Malformed, MergeConflict, QueryExecutionError
 from federation_core.labels import Labels
 from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, TimeRange
-from federation_core.signals import kind_named
+from federation_core.signals import Silent, kind_named
 from federation_core.signals.metrics import KIND
 from federation_core.signals.metrics.cluster_label import attach, set_aside
 from federation_core.signals.metrics.frame import Frame, Grid, SampleColumns
@@ -188,13 +188,15 @@ class TestMerging:
             assert warnings == ()
 
     def test_no_part_at_all_is_an_empty_vector(self) -> None:
-        payload, _ = KIND.merge("sum(leaf:a) / sum(leaf:b)", query_of("x", INSTANT), {}, {"dev": frozenset("ab")})
+        payload, _ = KIND.merge(
+            "sum(leaf:a) / sum(leaf:b)", query_of("x", INSTANT), {}, {"dev": Silent(frozenset("ab"))}
+        )
         assert to_json(payload) == {"resultType": "vector", "result": []}
 
     def test_what_is_there_is_combined_when_a_cluster_is_silent(self) -> None:
         query = query_of("sum(x)", INSTANT)
         frame, _ = federate("sum(x)", {"dev": STORE}, INSTANT)
-        payload, _ = KIND.merge("sum(leaf:a)", query, {"dev": {"a": frame}}, {"prod": frozenset("a")})
+        payload, _ = KIND.merge("sum(leaf:a)", query, {"dev": {"a": frame}}, {"prod": Silent(frozenset("a"))})
         assert isinstance(payload, Frame)
         assert payload.values.tolist() == [[80.0]]
 
