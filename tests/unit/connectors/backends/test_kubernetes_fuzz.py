@@ -42,13 +42,56 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6),
     max_leaves=12,
 )
+#: An object that any of our kinds can be read from.
+WHOLE = {
+    "metadata": {
+        **metadata,
+        "labels": {"app": "web", "kubernetes.io/service-name": "a"},
+        "ownerReferences": [{"kind": "ReplicaSet", "name": "a", "controller": True}],
+    },
+    "spec": {
+        "replicas": 2,
+        "template": {"spec": {"containers": [{"image": "web:1"}]}},
+        "ports": [{"port": 80, "name": "http"}],
+        "selector": {"app": "web"},
+    },
+    "status": {
+        "phase": "Pending",
+        "conditions": [{"type": "Ready", "status": "False", "reason": "no"}],
+        "containerStatuses": [{"restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}],
+        "nodeInfo": {"kubeletVersion": "v1.30.0"},
+    },
+    "endpoints": [
+        {"addresses": ["10.0.0.1"], "conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": "a"}}
+    ],
+}
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place within a JSON value but the value itself."""
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
+    return [place for key in keys for place in ((*at, key), *places(value[key], (*at, key)))]
+
+
+def changed(place: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """The object with something else in one place."""
+    copy: dict[str, Any] = json.loads(json.dumps(WHOLE))
+    holder: Any = copy
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = value
+    return copy
+
+
+objects = st.builds(
+    changed, st.sampled_from(places(WHOLE)), st.none() | st.just([]) | st.text(max_size=3) | json_values
+)
 #: A list as it should be, of objects that need not be.
-lists = st.lists(
-    st.fixed_dictionaries(
-        {"metadata": st.just(metadata)}, optional={"spec": json_values, "status": json_values, "endpoints": json_values}
-    ),
-    max_size=3,
-).map(lambda items: {"metadata": {"resourceVersion": "7"}, "items": items})
+lists = st.lists(st.just(WHOLE) | objects, max_size=2).map(
+    lambda items: {"metadata": {"resourceVersion": "7"}, "items": items}
+)
+#: Nothing but whole answers, else hardly any inventory were ever made of ten kinds.
+whole_answers = st.builds(Answer, st.sampled_from([200, 200, 200, 403]), st.just({}), lists.map(orjson.dumps))
 bodies = (json_values | lists).map(orjson.dumps) | st.binary(max_size=40) | lists.map(lambda v: orjson.dumps(v)[:-3])
 answers = st.builds(Answer, st.sampled_from([200] * 8 + [401, 403, 404, 410, 429, 500, 302, 99]), st.just({}), bodies)
 
@@ -67,7 +110,10 @@ class Unwired:
 
 
 @settings(max_examples=150)
-@given(st.lists(answers, min_size=1, max_size=5), st.sampled_from([0, 500]))
+@given(
+    st.lists(answers, min_size=1, max_size=4) | st.lists(whole_answers, min_size=1, max_size=2),
+    st.sampled_from([0, 500]),
+)
 def test_any_answers(given_answers: list[Answer], few: int) -> None:
     connector = Kubernetes("prod", KubernetesApi(Unwired(given_answers)))  # type: ignore[arg-type]
     before, kubernetes.FEW = kubernetes.FEW, few  # type: ignore[misc]
