@@ -1,27 +1,26 @@
 """Traces from Jaeger, and from what speaks its API: one by id, or those in which a span matches.
 
 Rule: Jaeger narrows and `span_matches` decides. Its search looks at one service, so that one without a service is one
-search for each that may match; a trace that two of them find is one. Times end at the microsecond with version 1 of
+search for each that may match; a trace that two of them find is one. What a service or a tag that Jaeger does not tell
+of would hide is searched otherwise, or said. Times end at the microsecond with version 1 of
 the API. Configured as `{kind: jaeger, url: URL}` under `traces`; for VictoriaTraces the URL ends in `/select/jaeger`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.backends import jaeger_about
 from federation_core.connectors.backends.jaeger_api import JaegerApi
-from federation_core.connectors.backends.jaeger_query import to_query
+from federation_core.connectors.backends.jaeger_query import ERROR, JaegerQuery, to_query
+from federation_core.connectors.backends.jaeger_search import ServiceSearch, services_of
 from federation_core.connectors.http import open_client
 from federation_core.connectors.trace_search import (
     DEFAULT_LIMIT,
     Allowance,
-    SearchAnswer,
     StretchedSearch,
-    TraceAnswer,
     at_once,
 )
 from federation_core.errors import InvalidConfig
@@ -31,11 +30,13 @@ from federation_core.plan import Leaf
 from federation_core.query import Deadline
 from federation_core.signals.traces.expr import SpanSearch, TraceById
 from federation_core.signals.traces.language import parse
-from federation_core.signals.traces.payload import FoundTraces, Span, TracePart, window_ns
+from federation_core.signals.traces.payload import FoundTraces, TracePart, window_ns
 from federation_core.tenancy import Scope
 
 #: More services than this are not searched one by one.
 MOST_SERVICES: Final = 200
+#: Stores list the services of so many days at least.
+_LISTED_MS: Final = 3 * 86_400_000
 
 
 class Jaeger:
@@ -46,6 +47,8 @@ class Jaeger:
 
     def __init__(self, cluster: str, api: JaegerApi) -> None:
         self._cluster, self._api = cluster, api
+        #: Whether the store has found a span by its tag `error`, which some do not make of a status.
+        self._finds_errors = False
 
     def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
         """Return a TracePart for a trace id, FoundTraces for a search.
@@ -63,40 +66,49 @@ class Jaeger:
         start_ns, end_ns = window_ns(leaf.time_range)
         if start_ns >= end_ns:
             return Fetched(FoundTraces())
-        services, cut = self._services(search, deadline)
-        allowance, query, limit = Allowance(self._cluster), to_query(search), leaf.limit or DEFAULT_LIMIT
+        services, cut, warnings = self._services(search, leaf, deadline)
+        query, limit = to_query(search), leaf.limit or DEFAULT_LIMIT
 
-        def search_one(service: str) -> StretchedSearch:
-            held: dict[str, tuple[Span, ...]] = {}
+        def search_all(query: JaegerQuery) -> StretchedSearch:
+            allowance = Allowance(self._cluster)
 
-            def find(start_s: int, end_s: int, size: int) -> SearchAnswer:
-                found = self._api.search(query, service, start_s, end_s, size, deadline, allowance)
-                held.update(found.traces)
-                return SearchAnswer(tuple(found.traces), len(found.traces) >= size, found.cut)
+            def search_one(service: str) -> StretchedSearch:
+                stretched = StretchedSearch("Jaeger", search, (start_ns, end_ns), leaf.direction, limit)
+                asking = ServiceSearch(self._api, query, service, deadline, allowance)
+                stretched.run(asking.find, asking.fetch)
+                if ERROR in query.tags and asking.found_any:
+                    self._finds_errors = True
+                return stretched
 
-            def fetch(trace_ids: Sequence[str]) -> list[TraceAnswer]:
-                return [TraceAnswer(TracePart(trace_id, held[trace_id])) for trace_id in trace_ids]
+            together = StretchedSearch("Jaeger", search, (start_ns, end_ns), leaf.direction, limit)
+            together.said.append(cut)
+            for one in at_once(search_one, services):
+                together.join(one)
+            return together
 
-            stretched = StretchedSearch("Jaeger", search, (start_ns, end_ns), leaf.direction, limit)
-            stretched.run(find, fetch)
-            return stretched
-
-        together = StretchedSearch("Jaeger", search, (start_ns, end_ns), leaf.direction, limit)
-        together.said.append(cut)
-        for one in at_once(search_one, services):
-            together.join(one)
+        together = search_all(query)
+        if ERROR in query.tags and not self._finds_errors:
+            # Nothing was ever found by it: it may be that there is nothing, or that the store does not know the tag.
+            together = search_all(to_query(search, by_error=False))
         found, said = together.answer()
-        return Fetched(found, truncated=said)
+        return Fetched(found, warnings, said)
 
-    def _services(self, search: SpanSearch, deadline: Deadline) -> tuple[list[str], str]:
-        """Return the services that may have a matching span, and in words that these are not all."""
-        conditions = [matcher for matcher in search.selector.matchers if matcher.label == "service"]
-        known = self._api.services(deadline)
-        services = [name for name in known if all(condition.matches(name) for condition in conditions)]
-        if len(services) <= MOST_SERVICES:
-            return services, ""
-        left_out = f"{len(services)} services may match and {MOST_SERVICES} are searched; name a service"
-        return services[:MOST_SERVICES], left_out
+    def _services(self, search: SpanSearch, leaf: Leaf, deadline: Deadline) -> tuple[list[str], str, tuple[str, ...]]:
+        """Return the services that may have a matching span, in words that these are not all, and warnings."""
+        named, cut = services_of(search), ""
+        warnings: tuple[str, ...] = ()
+        if named is None:
+            listing = self._api.listing(deadline)
+            named, cut = services_of(search, listing.names) or [], listing.cut
+            if deadline.clock is not None and leaf.time_range.start_ms < deadline.clock() - _LISTED_MS:
+                warnings = (
+                    f"cluster {self._cluster}: Jaeger may tell only of the services of the last days; name a service"
+                    " to search older traces of it",
+                )
+        if len(named) > MOST_SERVICES:
+            left_out = f"{len(named)} services may match and {MOST_SERVICES} are searched; name a service"
+            named, cut = named[:MOST_SERVICES], "; ".join(filter(None, (cut, left_out)))
+        return named, cut, warnings
 
     def inventory(self, deadline: Deadline) -> Inventory:
         """List the services; Jaeger does not tell which namespaces and pods they have."""

@@ -2,6 +2,7 @@
 
 Rule: which one a server speaks is found out by asking for its services, and forgotten when an answer is none. Nothing
 found is only what a Jaeger says in its own way. Traces are asked for raw: otherwise Jaeger moves clocks by itself.
+Times are asked for a little wider than they are meant: some stores leave out what lies on a bound.
 Source: Jaeger documentation, "APIs", and `query_service.proto` of jaeger-idl (version 3, of which nothing is recorded;
 before Jaeger 2.20 its parameters had other names, so both are sent). Version 1 as VictoriaTraces speaks it is recorded.
 """
@@ -27,7 +28,9 @@ from federation_core.times import format_time
 API: Final = "Jaeger's API"
 #: Statuses of a server that does not have a path: the last is VictoriaTraces'.
 _NO_SUCH_PATH: Final = (404, 405, 501, 400)
-_US_PER_S: Final = 1_000_000
+#: By so much a search begins early.
+_EARLY_MS: Final = 1
+_US_PER_MS: Final = 1_000
 
 Version = Literal[1, 3]
 Watch = Callable[[bytes], None]
@@ -35,9 +38,21 @@ Watch = Callable[[bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Traces by id, each with all its spans here, in the order in which they came; `cut` says what is missing."""
+    """Traces by id, each with all its spans here, in the order in which they came; `cut` says what is missing.
+
+    `count` are the traces that were sent, empty ones included.
+    """
 
     traces: Mapping[str, tuple[Span, ...]]
+    cut: str = ""
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Names in order; `cut` says why some are missing, empty where that is not known."""
+
+    names: tuple[str, ...]
     cut: str = ""
 
 
@@ -53,17 +68,31 @@ class JaegerApi:
 
         Raises ClusterError, QueryCanceled.
         """
-        answer = self.http.ask("GET", "/api/v3/services", (), deadline)
-        held = _object(answer) if answer.status == 200 else None
-        if held is not None and "services" in held:
-            names, self._version = self._names(held["services"]), 3
-            return names
-        if answer.status not in (200, *_NO_SUCH_PATH):
-            raise self._refusal(answer)
+        return self.listing(deadline).names
+
+    def listing(self, deadline: Deadline) -> Listing:
+        """Return the services that are told of.
+
+        Raises ClusterError, QueryCanceled.
+        """
+        held: dict[str, Any] | None = None
+        if self._version != 1:
+            answer = self.http.ask("GET", "/api/v3/services", (), deadline)
+            held = _object(answer) if answer.status == 200 else None
+            if held is not None and "services" in held:
+                names, self._version = self._names(held["services"]), 3
+                return Listing(names)
+            if answer.status not in (200, *_NO_SUCH_PATH):
+                raise self._refusal(answer)
         # The pages of an old Jaeger's user interface are at every path that it does not know.
-        read = self._envelope(self.http.ask("GET", "/api/services", (), deadline))
+        answer = self.http.ask("GET", "/api/services", (), deadline)
+        if held == {} and "data" not in (_object(answer) or {}):
+            # Some releases of version 3 leave out a list that is empty.
+            self._version = 3
+            return Listing(())
+        read = self._envelope(answer)
         names, self._version = self._names(read["data"]), 1
-        return names
+        return Listing(names, _part_of(read))
 
     def trace(self, trace_id: str, deadline: Deadline, watch: Watch) -> Found:
         """Return the spans of one trace; none where it is unknown.
@@ -99,7 +128,7 @@ class JaegerApi:
         return self._version == 3
 
     def _v3(self, answer: Answer) -> Found:
-        if answer.status == 404 and "error" in (_object(answer) or {}):
+        if answer.status == 404 and isinstance((_object(answer) or {}).get("error"), dict):
             return Found({})
         if answer.status != 200:
             raise self._refusal(answer)
@@ -109,26 +138,28 @@ class JaegerApi:
         pieces = [whole] if whole is not None else [_object(replace(answer, body=line)) for line in lines]
         spans, said = list[Span](), list[str]()
         for piece in pieces or [None]:
-            if piece is None or not ("result" in piece or "error" in piece):
+            if piece is None or not ("result" in piece or "error" in piece or "resourceSpans" in piece):
                 raise self._refusal(answer)
             said.append(_words(piece.get("error")))
-            result = piece.get("result")
+            # For some releases what is asked for is the whole answer.
+            result = piece if "resourceSpans" in piece else piece.get("result")
             if result is not None and not isinstance(result, dict):
                 raise self._malformed("`result` is no object")
             spans += self._spans(read_resource_spans, (result or {}).get("resourceSpans"))
         words = "; ".join(text for text in said if text)
-        return Found(_by_trace(spans), f"Jaeger sends a part: {words}" if words else "")
+        traces = _by_trace(spans)
+        return Found(traces, f"Jaeger sends a part: {words}" if words else "", len(traces))
 
     def _v1(self, answer: Answer) -> Found:
-        if answer.status == 404 and "errors" in (_object(answer) or {}):
+        if answer.status == 404 and isinstance((_object(answer) or {}).get("errors"), list):
             return Found({})
         read = self._envelope(answer)
         traces = read["data"] or []
         if not isinstance(traces, list):
             raise self._malformed("`data` is no list")
         spans = [span for trace in traces for span in self._spans(read_trace, trace)]
-        said = "; ".join(_words(error) for error in read.get("errors") or ())
-        return Found(_by_trace(spans), f"Jaeger sends a part: {said}" if said else "")
+        found = _by_trace(spans)
+        return Found(found, _part_of(read), max(len(traces), len(found)))
 
     def _envelope(self, answer: Answer) -> Mapping[str, Any]:
         read = _object(answer)
@@ -164,7 +195,8 @@ class JaegerApi:
 
 
 def _fields_v1(query: JaegerQuery, service: str, start_s: int, end_s: int, limit: int) -> Fields:
-    fields = [("service", service), ("start", str(start_s * _US_PER_S)), ("end", str(end_s * _US_PER_S))]
+    start_us, end_us = max(start_s * 1000 - _EARLY_MS, 0) * _US_PER_MS, end_s * 1000 * _US_PER_MS
+    fields = [("service", service), ("start", str(start_us)), ("end", str(end_us))]
     fields += [("limit", str(limit)), ("raw", "true")]
     if query.operation:
         fields.append(("operation", query.operation))
@@ -177,7 +209,7 @@ def _fields_v1(query: JaegerQuery, service: str, start_s: int, end_s: int, limit
 def _fields_v3(query: JaegerQuery, service: str, start_s: int, end_s: int, limit: int) -> Fields:
     said = {
         ("serviceName", "service_name"): service,
-        ("startTimeMin", "start_time_min"): format_time(start_s * 1000),
+        ("startTimeMin", "start_time_min"): format_time(max(start_s * 1000 - _EARLY_MS, 0)),
         ("startTimeMax", "start_time_max"): format_time(end_s * 1000),
         ("searchDepth", "search_depth"): str(limit),
         ("rawTraces", "raw_traces"): "true",
@@ -213,6 +245,12 @@ def _object(answer: Answer) -> dict[str, Any] | None:
     except ValueError:
         return None
     return read if isinstance(read, dict) else None
+
+
+def _part_of(read: Mapping[str, Any]) -> str:
+    """Return what an answer of version 1 says beside its data."""
+    said = "; ".join(_words(error) for error in read.get("errors") or ())
+    return f"Jaeger sends a part: {said}" if said else ""
 
 
 def _words(error: Any) -> str:
