@@ -7,9 +7,13 @@ that share stream, nanosecond and metadata, because between different metadata L
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, count
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +25,9 @@ from federation_core.signals.logs.payload import Entries, Ints, ints, texts
 _APART: Final = "categorize-labels"
 #: The digits of the largest instant in nanoseconds.
 _DIGITS: Final = 19
+_LENGTHS: Final = frozenset(range(1, _DIGITS + 1))
+_POWERS: Final = 10 ** np.arange(_DIGITS - 1, -1, -1, dtype=np.int64)
+_NO_LABELS: Final[dict[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +43,39 @@ class Page:
     size_bytes: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _LabelSets:
     """The label sets of an answer, each once, by their place."""
 
     places: dict[Labels, int] = field(default_factory=dict)
-    #: By the pairs as they are written, which mostly are those of many lines.
-    _read: dict[tuple[tuple[str, str], ...], int] = field(default_factory=dict)
 
-    def place(self, pairs: Any) -> int:
-        """Return the place of a label set.
+    def of(self, sets: Sequence[Any]) -> Ints:
+        """Return the place of each label set.
 
-        Raises ValueError: it is none. TypeError: a value cannot even be looked up.
+        Raises ValueError: one is none. TypeError: it holds what cannot even be looked up.
         """
-        if type(pairs) is not dict:
+        if not set(map(type, sets)) <= {dict}:
             raise ValueError("labels are no texts by name")
-        written = tuple(pairs.items())
-        place = self._read.get(written)
-        if place is None:
-            if not all(type(text) is str for text in pairs.values()):
-                raise ValueError("labels are no texts by name")
-            place = self._read[written] = self.places.setdefault(Labels.of(written), len(self.places))
-        return place
+        if len(set(map(len, sets))) == 1:
+            with suppress(KeyError):
+                return self._alike(sorted(sets[0]), sets)
+        found, alike = np.empty(len(sets), dtype=np.int64), defaultdict[tuple[str, ...], list[int]](list)
+        for row, one in enumerate(sets):
+            alike[tuple(one)].append(row)
+        for names, rows in alike.items():
+            found[rows] = self._alike(sorted(names), [sets[row] for row in rows])
+        return found
+
+    def _alike(self, names: list[str], sets: Sequence[Any]) -> Ints:
+        """Return the place of each of label sets of as many names. Raises KeyError: some have others."""
+        read: Any = itemgetter(*names) if len(names) > 1 else lambda one: tuple(one[name] for name in names)
+        # Many lines have the same, which is looked at where it comes first.
+        distinct: defaultdict[tuple[Any, ...], int] = defaultdict(count().__next__)
+        found = ints(map(distinct.__getitem__, map(read, sets)))
+        if not set(map(type, chain.from_iterable(distinct))) <= {str}:
+            raise ValueError("labels are no texts by name")
+        pairs, made = map(partial(zip, names), distinct), Labels if all(map(all, distinct)) else Labels.of
+        return ints([self.places.setdefault(labels, len(self.places)) for labels in map(made, pairs)])[found]
 
 
 def read_page(data: Any, direction: Direction, warnings: tuple[str, ...] = (), size_bytes: int = 0) -> Page:
@@ -79,65 +97,63 @@ def read_page(data: Any, direction: Direction, warnings: tuple[str, ...] = (), s
 
 
 def _entries(streams: list[Any], direction: Direction) -> Entries:
-    values: list[Any] = []
-    sets, of_streams, lengths = _LabelSets(), [], []
-    for stream in streams:
-        if type(stream) is not dict or type(found := stream.get("values")) is not list:
-            raise ValueError("a stream has no values")
-        values += found[::-1] if direction == "backward" else found
-        of_streams.append(sets.place(stream.get("stream")))
-        lengths.append(len(found))
-    if not values:
-        return Entries()
-    times, lines, apart = _columns(values)
-    t_ns, stream_of = _instants(times), np.repeat(np.arange(len(lengths)), lengths)
-    if set(map(type, lines)) != {str}:
-        raise ValueError("a line is no text")
-    metadata = _metadata(apart, sets, len(values))
+    lines_of: list[Any] = [stream.get("values") if type(stream) is dict else None for stream in streams]
+    if not set(map(type, lines_of)) <= {list}:
+        raise ValueError("a stream has no values")
+    if direction == "backward":
+        lines_of = [values[::-1] for values in lines_of]
+    sets, stream_of = _LabelSets(), np.repeat(np.arange(len(streams)), ints(map(len, lines_of)))
+    labels = sets.of([stream.get("stream") for stream in streams])
+    times, lines, apart = _columns(list(chain.from_iterable(lines_of)))
+    t_ns, metadata = _instants(times), _metadata(apart, len(lines), sets)
     return Entries(
         t_ns,
         texts(lines),
-        ints(of_streams)[stream_of],
+        labels[stream_of],
         metadata,
         _ordinals(t_ns, stream_of, metadata),
-        np.zeros(len(values), dtype=np.int64),
+        np.zeros(len(lines), dtype=np.int64),
         tuple(sets.places),
         ("",),
     )
 
 
-def _columns(values: list[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+def _columns(values: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
     """Return times, lines and what stands apart; nothing of the last where no line has it."""
-    if set(map(type, values)) != {list}:
-        raise ValueError("a value is no time and line")
     lengths = set(map(len, values))
-    if lengths == {2}:
-        times, lines = zip(*values, strict=True)
-        return times, lines, ()
-    if lengths == {2, 3}:
-        values = [value if len(value) == 3 else [*value, {}] for value in values]
-    elif lengths != {3}:
+    if not set(map(type, values)) <= {list} or not lengths <= {2, 3}:
         raise ValueError("a value is no time and line")
-    times, lines, apart = zip(*values, strict=True)
-    return times, lines, apart
+    if len(lengths) == 2:
+        values, lengths = [value if len(value) == 3 else [*value, {}] for value in values], {3}
+    width, flat = max(lengths, default=2), list(chain.from_iterable(values))
+    lines = flat[1::width]
+    if not set(map(type, lines)) <= {str}:
+        raise ValueError("a line is no text")
+    return flat[::width], lines, flat[2::3] if width == 3 else []
 
 
-def _instants(times: Sequence[Any]) -> Ints:
-    # Joined they are looked at once: Python reads numbers with signs, blanks and other scripts' digits.
-    digits = "".join(times)
-    if not (digits.isascii() and digits.isdecimal()) or max(map(len, times)) > _DIGITS:
+def _instants(times: list[Any]) -> Ints:
+    lengths = set(map(len, times))
+    # Python itself reads numbers with signs, blanks and other scripts' digits: those are not ASCII, or below "0" here.
+    digits = np.frombuffer("".join(times).encode("ascii"), dtype=np.uint8) - np.uint8(ord("0"))
+    if not lengths <= _LENGTHS or (digits > 9).any():
         raise ValueError("a time is no nanoseconds")
-    return ints(map(int, times))
+    if lengths != {_DIGITS}:
+        return ints(map(int, times))
+    # Where 64 bits do not hold it, the product of digits and powers of ten wraps to below 0.
+    t_ns: Ints = digits.reshape(-1, _DIGITS) @ _POWERS
+    if (t_ns < 0).any():
+        raise ValueError("a time is no nanoseconds")
+    return t_ns
 
 
-def _metadata(apart: Sequence[Any], sets: _LabelSets, size: int) -> Ints:
-    none, place = sets.place({}), sets.place
+def _metadata(apart: list[Any], size: int, sets: _LabelSets) -> Ints:
     if not apart:
-        return np.full(size, none, dtype=np.int64)
+        return np.repeat(sets.of([{}]), size)
     if set(map(type, apart)) != {dict}:
         raise ValueError("the third part of a value is no metadata")
-    found = [part.get("structuredMetadata") for part in apart]
-    return ints([none if pairs is None else place(pairs) for pairs in found])
+    found = [part.get("structuredMetadata", _NO_LABELS) for part in apart]
+    return sets.of([_NO_LABELS if pairs is None else pairs for pairs in found] if None in found else found)
 
 
 def _ordinals(t_ns: Ints, stream_of: Ints, metadata: Ints) -> Ints:
