@@ -71,13 +71,15 @@ class Heart:
     def stop(self) -> None:
         """Say that the worker is leaving, so that no new query is planned for it. Does not block on Redis."""
         self._stopping.set()
+        self._standing.hurried.set()
 
     def _beat(self) -> None:
         name = worker_name(self._fetchers.owner)
         while not self._stopping.is_set():
             served = [cluster for cluster in self._clusters if not self._fetchers.misses(cluster)]
             settled = self._send(served, name) and len(served) == len(self._clusters)
-            self._stopping.wait(BEAT_EVERY_S if settled else _SOON_S)
+            self._standing.hurried.wait(BEAT_EVERY_S if settled else _SOON_S)
+            self._standing.hurried.clear()
         while not self._send(self._clusters, name, alive_ms=0):
             sleep(BEAT_EVERY_S)
         while not self._fetchers.given_back:

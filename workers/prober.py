@@ -17,7 +17,7 @@ from time import monotonic
 from federation_core.config import SERVED_BY, Backend, Settings
 from federation_core.connectors import Connector
 from federation_core.connectors.pace import at_once
-from federation_core.errors import FederationError, InvalidConfig, Rejected
+from federation_core.errors import FederationError, InvalidConfig, Rejected, TimedOut
 from federation_core.health import About, BackendHealth
 from federation_core.query import Deadline
 from federation_core.signals import kinds
@@ -36,6 +36,7 @@ ABOUT_EVERY_S = 60.0
 _ANSWER_MS, _LATE_S = 2_000, 1.0
 #: A thread that waits for no certain moment looks again after this time.
 _LOOK_EVERY_S = 5.0
+_LATE = f"the backend gave no answer within {_ANSWER_MS / 1000:g} s"
 _CONFIGURATION = "the configuration of its worker is wrong; the worker's log has more"
 _log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Prober:
             if target.given_up_s is not None:
                 if target.given_up_s <= now_s:
                     target.given_up_s = now_s + _ANSWER_MS / 1000
-                    self._tell(target, error="the backend gave no answer in time")
+                    self._tell(target, error=_LATE)
                 next_s = min(next_s, target.given_up_s)
                 continue
             if key in told:
@@ -170,7 +171,8 @@ class Prober:
         except FederationError as exc:
             # One that has more to do than it takes is there.
             busy = isinstance(exc, Rejected) and exc.retry_after_s is not None
-            self._tell(target, error=exc.message, latency_ms=_since_ms(begun_s), counts=not busy)
+            said = _LATE if isinstance(exc, TimedOut) else exc.message
+            self._tell(target, error=said, latency_ms=_since_ms(begun_s), counts=not busy)
         else:
             self._tell(target, latency_ms=_since_ms(begun_s))
             target.said = ""

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from threading import Event
+from time import monotonic
 
 from federation_core import federate
 from federation_core.cancellation import Cancellation
@@ -38,6 +39,7 @@ from workers.cancelling import Cancelling
 from workers.connections import Connections
 from workers.deliveries import LOST_TOO_OFTEN
 from workers.one_per_shard import OnePerShard
+from workers.standing import NEWS_WITHIN_S
 from workers.started import Started
 from workers.turns import Turns
 
@@ -137,10 +139,10 @@ class ShardRunner:
 
     def _answer_in_turn(self, shard: Shard, cancellation: Cancellation) -> Partial:
         cluster = shard.cluster_name
-        longest_s = Deadline(shard.deadline_ms).remaining_s(self._clock())
+        longest_s, begun_s = Deadline(shard.deadline_ms).remaining_s(self._clock()), monotonic()
 
-        def refusal() -> FederationError | None:
-            breaker = self._connections.standing.shut(cluster, shard.signal)
+        def refusal(wait_s: float = NEWS_WITHIN_S) -> FederationError | None:
+            breaker = self._connections.standing.refuses(cluster, shard.signal, begun_s, min(longest_s, wait_s))
             if breaker is None:
                 return None
             entry = SERVED_BY.get(shard.signal, shard.signal)
@@ -149,7 +151,7 @@ class ShardRunner:
         if (error := refusal()) is not None:
             return _failed(shard, error)
         # The turn is over before the part is written: it is the backend that is protected, not the way to Redis.
-        with self._turns.taken(cluster, longest_s, cancellation, lambda: refusal() is not None) as mine:
+        with self._turns.taken(cluster, longest_s, cancellation, lambda: refusal(0) is not None) as mine:
             if (error := refusal()) is not None:
                 return _failed(shard, error)
             if not mine:

@@ -3,7 +3,8 @@
 Rule: only what says something about the backend counts. A probe does; of the queries one that has been answered, and
 one that has reached nobody, of which between two probes one counts. What else goes wrong with a query (its time is
 over, its answer is nonsense) may be the query's own doing, and only brings the next probe forward, so that no tenant
-can close a backend to the others. What was told is forgotten when no beat is answered: nobody is refused on old news.
+can close a backend to the others. Nobody is refused on old news: not once no beat is answered any more, and no shard on
+what was told before it came, since who sent it may have known better; the next beat is then sent at once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from threading import Event, Lock
+from threading import Condition, Event, Lock
 
 from federation_core.config import SERVED_BY
 from federation_core.connectors.stores.backend_health import row_of
@@ -30,6 +31,8 @@ from federation_core.health import About, BackendBreaker, BackendHealth, Breaker
 
 #: A row that says nothing new is not sent more often.
 ROW_EVERY_S = 5.0
+#: How long a shard that is about to be refused may wait for the answer to a beat: its query may be cancelled meanwhile.
+NEWS_WITHIN_S = 1.0
 #: A cluster, and the entry of one of its backends in the configuration.
 Key = tuple[str, str]
 _AMBIGUOUS = (TimedOut, Malformed, TooLarge, Rejected)
@@ -47,8 +50,9 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one beat carries: cluster → what was seen there; `rows` are those it holds, as they were."""
+    """What one beat carries: cluster → what was seen there; `rows` are those it holds, as they were at `at_s`."""
 
+    at_s: float
     seen: Mapping[str, Seen] = field(default_factory=dict)
     rows: Mapping[Key, BackendHealth] = field(default_factory=dict)
 
@@ -59,8 +63,11 @@ class Standing:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         #: Set when there may be something to probe before its time.
         self.awakened = Event()
+        #: Set when the next beat is not to wait for its time.
+        self.hurried = Event()
         self._monotonic = monotonic
         self._lock = Lock()
+        self._news = Condition()
         self._sightings: dict[Key, Sighting] = {}
         #: Where the failure of a query has been counted since the last probe.
         self._counted: set[Key] = set()
@@ -68,6 +75,7 @@ class Standing:
         self._to_probe: set[Key] = set()
         self._rows: dict[Key, _Row] = {}
         self._told: Mapping[str, Told] = {}
+        #: When the beat was sent whose answer that is.
         self._told_s = float("-inf")
         self._listeners: list[Callable[[str, Told], None]] = []
 
@@ -97,6 +105,7 @@ class Standing:
         """Note how a probe has ended; one that does not count as a failure is shown and decides nothing."""
         key = (cluster, health.signal)
         with self._lock:
+            awaited = key in self._to_probe
             for noted in (self._counted, self._suspects, self._to_probe):
                 noted.discard(key)
             if health.up:
@@ -104,6 +113,8 @@ class Standing:
             elif counts:
                 self._see(key, Sighting(failed=1, words=health.error))
             self._show(key, health, self._monotonic())
+        if awaited:
+            self.hurried.set()
 
     def describe(self, cluster: str, entry: str, about: About) -> None:
         """Show what a backend tells of itself beside how it was when it was probed."""
@@ -125,6 +136,20 @@ class Standing:
         breaker = told.breakers.get(SERVED_BY.get(signal, signal))
         return None if breaker is None or breaker.state is Breaker.CLOSED else breaker
 
+    def refuses(self, cluster: str, signal: str, since_s: float, longest_s: float) -> BackendBreaker | None:
+        """Return the breaker that keeps a query from its backend by news that is not older than `since_s`.
+
+        That is on the monotonic clock. Where what is known is older and would keep the query from its backend, news is
+        waited for; without any the query is not kept from it.
+        """
+        breaker = self.shut(cluster, signal)
+        if breaker is None or self._told_s >= since_s:
+            return breaker
+        with self._news:
+            self.hurried.set()
+            fresh = self._news.wait_for(lambda: self._told_s >= since_s, longest_s)
+        return self.shut(cluster, signal) if fresh else None
+
     def report(self, clusters: Collection[str]) -> Report:
         """Return what is to be said of some clusters. What no beat carries is dropped: there will be another probe."""
         with self._lock:
@@ -143,20 +168,22 @@ class Standing:
                     if name == cluster
                 },
             )
-        return Report(seen, {key: row.health for key, row in rows.items()})
+        return Report(now_s, seen, {key: row.health for key, row in rows.items()})
 
     def heard(self, report: Report, told: Mapping[str, Told]) -> None:
         """Take the answer to the beat that carried a report."""
         with self._lock:
-            self._told_s = self._monotonic()
-            self._told = dict(told)
+            now_s = self._monotonic()
             for key, health in report.rows.items():
                 row = self._rows[key]
                 row.sent = row.health is health
                 if _says(row.health) == _says(health):
-                    row.sent_s = self._told_s
+                    row.sent_s = now_s
             to_probe = {(cluster, entry) for cluster, answer in told.items() for entry in answer.to_probe}
             self._to_probe |= to_probe
+        with self._news:
+            self._told, self._told_s = dict(told), report.at_s
+            self._news.notify_all()
         if to_probe:
             self.awakened.set()
         for cluster, answer in told.items():

@@ -127,7 +127,7 @@ class Gathered:
 
 def told(standing: Standing, state: Breaker, *to_probe: str) -> None:
     breaker = BackendBreaker(state, NOW_MS, NOW_MS, 3, "dead")
-    standing.heard(Report(), {"prod": Told(1, 0, {"metrics": breaker}, frozenset(to_probe))})
+    standing.heard(Report(monotonic()), {"prod": Told(1, 0, {"metrics": breaker}, frozenset(to_probe))})
 
 
 def test_each_backend_is_asked_what_it_is() -> None:

@@ -331,19 +331,29 @@ def test_an_answer_above_the_cap_fails_its_cluster_with_both_sizes(
     assert (error.cluster, error.allowed, error.asked > 300) == ("prod", 300, True)
 
 
-def told(runner: ShardRunner, state: Breaker | None, processes: int = 1, rank: int = 0) -> None:
-    """Have the answer to a beat of this process say how the metrics of `prod` stand, and how many workers it has."""
-    breaker = state and BackendBreaker(state, NOW_MS - 9_000, NOW_MS + 4_000, 3, "no connection to the backend")
-    breakers = {"metrics": breaker} if breaker else {}
-    standing = runner._connections.standing
-    standing.heard(standing.report(set()), {"prod": Told(processes, rank, breakers, frozenset())})
+class Heart(Event):
+    """Has every beat answered at once: how the metrics of `prod` stand, and how many workers it has."""
+
+    def __init__(self, runner: ShardRunner) -> None:
+        super().__init__()
+        self.standing, self.state, self.processes, self.rank = runner._connections.standing, Breaker.CLOSED, 1, 0
+        self.standing.hurried = self
+
+    def set(self) -> None:
+        self.beat()
+
+    def beat(self, state: Breaker | None = None) -> None:
+        self.state = state or self.state
+        breaker = BackendBreaker(self.state, NOW_MS - 9_000, NOW_MS + 4_000, 3, "no connection to the backend")
+        answer = Told(self.processes, self.rank, {"metrics": breaker}, frozenset())
+        self.standing.heard(self.standing.report(set()), {"prod": answer})
 
 
 def test_a_shard_whose_backend_is_not_asked_is_answered_with_that_and_the_connector_left_alone(
     runner: ShardRunner, jobs: Jobs, open_connector: Any
 ) -> None:
     open_connector(lambda: pytest.fail("asked"))
-    told(runner, Breaker.OPEN)
+    Heart(runner).beat(Breaker.OPEN)
     runner.run(message("prod"))
     error = part(jobs, "prod").error
     assert isinstance(error, BreakerOpen)
@@ -352,6 +362,25 @@ def test_a_shard_whose_backend_is_not_asked_is_answered_with_that_and_the_connec
     open_connector(lambda: MemoryConnector([UP]))
     runner.run(message("dev"))
     assert part(jobs, "dev").error is None
+
+
+def test_no_shard_is_refused_on_what_was_told_before_it_came(runner: ShardRunner, jobs: Jobs) -> None:
+    """Who sent it may have heard that the backend is asked again; this process hears it with its next beat."""
+    heart = Heart(runner)
+    heart.beat(Breaker.OPEN)
+    heart.state = Breaker.CLOSED
+    runner.run(message("prod"))
+    assert part(jobs, "prod").error is None
+
+
+def test_a_shard_that_no_news_refuses_is_answered(
+    runner: ShardRunner, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_runner, "NEWS_WITHIN_S", 0.01)
+    Heart(runner).beat(Breaker.OPEN)
+    runner._connections.standing.hurried = Event()
+    runner.run(message("prod"))
+    assert part(jobs, "prod").error is None
 
 
 def test_shards_that_wait_for_their_turn_are_answered_at_once_when_the_breaker_opens_and_those_that_run_go_on(
@@ -368,6 +397,7 @@ def test_shards_that_wait_for_their_turn_are_answered_at_once_when_the_breaker_o
 
     open_connector(lambda: Slow([UP]))
     runner = ShardRunner(Settings((limited,)), frozenset({"prod"}), jobs, lambda: NOW_MS)
+    heart = Heart(runner)
     other = Jobs(redis_url)
     other.create(replace(PLAN, query_id="q2"))
     running = Thread(target=runner.run, args=(message("prod"),))
@@ -375,7 +405,7 @@ def test_shards_that_wait_for_their_turn_are_answered_at_once_when_the_breaker_o
     asked.acquire()
     waiting = Thread(target=runner.run, args=(message("prod", query_id="q2"),))
     waiting.start()
-    told(runner, Breaker.OPEN)
+    heart.beat(Breaker.OPEN)
     waiting.join(10)
     stored = jobs.parts.read("acme", "q2", ("prod",))["prod"]
     assert isinstance(decode_partial(unseal(stored), KIND.decode).error, BreakerOpen)
@@ -399,7 +429,9 @@ def test_of_a_cluster_with_several_processes_each_asks_its_share_at_once(
 
     open_connector(lambda: Slow([UP]))
     runner = ShardRunner(Settings((limited,)), frozenset({"prod"}), jobs, lambda: NOW_MS)
-    told(runner, None, processes, rank)
+    heart = Heart(runner)
+    heart.processes, heart.rank = processes, rank
+    heart.beat()
     shards = [Thread(target=runner.run, args=(message("prod", query_id=f"q{n}"),)) for n in range(7)]
     for thread in shards:
         thread.start()

@@ -191,3 +191,26 @@ def test_listeners_hear_how_many_processes_there_are(standing: Standing) -> None
     standing.listen(lambda cluster, answer: heard.append((cluster, answer.processes, answer.rank)))
     standing.heard(standing.report(set()), {"prod": Told(3, 2, {}, frozenset())})
     assert heard == [("prod", 3, 2)]
+
+
+def test_who_is_about_to_refuse_on_older_news_has_the_next_beat_sent_at_once(standing: Standing, clock: Clock) -> None:
+    standing.heard(standing.report(set()), told(Breaker.OPEN))
+    clock.now_s += 0.5
+    assert standing.refuses("prod", "metrics", clock.now_s - 0.6, 0) is not None
+    assert not standing.hurried.is_set()
+    assert standing.refuses("prod", "metrics", clock.now_s, 0) is None
+    assert standing.hurried.is_set()
+    assert standing.refuses("prod", "logs", clock.now_s, 0) is None
+    under_way = standing.report(set())
+    clock.now_s += 0.5
+    standing.heard(under_way, told(Breaker.OPEN))
+    assert standing.refuses("prod", "metrics", clock.now_s - 0.5, 0) is not None
+    assert standing.refuses("prod", "metrics", clock.now_s, 0) is None
+
+
+def test_what_a_worker_was_told_to_find_out_does_not_wait_for_the_next_beat(standing: Standing) -> None:
+    standing.probed(DOWN, "prod")
+    assert not standing.hurried.is_set()
+    standing.heard(standing.report(set()), told(Breaker.HALF_OPEN, "metrics"))
+    standing.probed(UP, "prod")
+    assert standing.hurried.is_set()
