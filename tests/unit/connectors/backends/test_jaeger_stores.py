@@ -151,7 +151,7 @@ class VictoriaTraces(Store):
 
 
 class Cassandra(Store):
-    """Three rows of an index for each trace asked for; bounds are exclusive; what several indexes find is intersected."""
+    """Three rows of an index for each trace asked for; bounds are exclusive; several indexes are intersected."""
 
     def find(self, asked: Mapping[str, str]) -> list[str]:
         rows = 3 * int(asked["limit"])
