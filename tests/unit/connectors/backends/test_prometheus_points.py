@@ -86,6 +86,16 @@ def test_what_is_no_point_is_malformed(values: str) -> None:
         read_frame(Reply(json.loads(body), points=points), GRID)
 
 
+@pytest.mark.parametrize(
+    "values", ['[[1,"2"] ]', '[[1, "2"]]', '[[1,"2"] ,[3,"4"]]', '[ [1,"2"]]', '[[1,"2"],[3,"x"]]']
+)
+@pytest.mark.parametrize("more", ["", ',{"metric":{"a":"b"},"values":[[1,"5"]]}'])
+def test_what_is_spelled_half_otherwise_is_left_to_the_slower_reader(values: str, more: str) -> None:
+    body = f'{{"resultType":"matrix","result":[{{"metric":{{}},"values":{values}}}{more}]}}'.encode()
+    with pytest.raises(ValueError, match=r"."):
+        take_points(body)
+
+
 def test_a_time_off_the_grid_is_malformed() -> None:
     rows = [{"metric": {}, "values": [[1_790_000_000.126, "1"]]}]
     with pytest.raises(Malformed, match="1790000000126 ms is not on the grid"):
