@@ -21,7 +21,8 @@ from federation_core.connectors import Connector, connect
 from federation_core.connectors.backends import kubernetes as backend_module
 from federation_core.connectors.backends import kubernetes_api
 from federation_core.connectors.backends.kubernetes import FEW
-from federation_core.connectors.backends.kubernetes_api import KINDS, PAGE
+from federation_core.connectors.backends.kubernetes_api import KINDS, PAGE, KubernetesApi
+from federation_core.connectors.http import open_client
 from federation_core.errors import (
     ClusterError,
     InvalidConfig,
@@ -228,6 +229,15 @@ class TestWhatHasChanged:
         with answering(lambda request: Reply(act=drip) if watches(request) else Reply(ONE_POD)) as replies:
             connector = kubernetes(replies.url)
             assert names(look(connector)) == names(look(connector)) == {"a"}
+
+    def test_what_was_known_stays_as_it_was_for_whoever_reads_it(self, server: KubernetesServer) -> None:
+        many_pods(server)
+        backend = Backend("inventory", "kubernetes", url=server.url, origin="clusters.yaml:7")
+        api = KubernetesApi(open_client(Cluster("prod", "e", (backend,)), backend))
+        before = api.list(KINDS[0], FAR_DEADLINE)
+        server.delete("pods", "shop", "web-0000")
+        after = api.changed(KINDS[0], before, FAR_DEADLINE)
+        assert (len(before.objects), len(after.objects)) == (MANY, MANY - 1)
 
     def test_a_kind_that_grows_small_again_is_listed(self, server: KubernetesServer) -> None:
         many_pods(server)

@@ -94,8 +94,8 @@ class TestServices:
         assert (web.ready, web.not_ready, web.workloads) == (2, 1, ("StatefulSet/x", "StatefulSet/y"))
         assert found.services == {("shop", "web"): ("a", "b", "c")}
 
-    def test_a_pod_of_two_address_families_is_one_endpoint(self) -> None:
-        slices = [slice_of("web", ("a", True)), slice_of("web", ("a", True), name="v6")]
+    def test_a_pod_of_two_address_families_is_one_endpoint_and_ready_if_one_is(self) -> None:
+        slices = [slice_of("web", ("a", True)), slice_of("web", ("a", False), name="v6")]
         (web,) = assembled(services=[owned("web")], endpointslices=slices).kubernetes_services
         assert (web.ready, web.not_ready) == (1, 0)
 

@@ -36,6 +36,7 @@ class TestPods:
         [
             ({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}, ""),
             ({"phase": "Succeeded", "containerStatuses": [ended(exitCode=0, reason="Completed")]}, ""),
+            ({"phase": "Succeeded", "containerStatuses": [ended(exitCode=143, reason="Error")]}, ""),
             ({"phase": "Failed", "reason": "Evicted", "containerStatuses": [ended(exitCode=137)]}, "Evicted"),
             ({"phase": "Failed", "containerStatuses": [ended(exitCode=1, reason="Error")]}, "exit code 1"),
             ({"phase": "Failed", "containerStatuses": [ended(exitCode=137, reason="OOMKilled")]}, "OOMKilled"),
