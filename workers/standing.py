@@ -180,11 +180,19 @@ class Standing:
                 if _says(row.health) == _says(health):
                     row.sent_s = now_s
             to_probe = {(cluster, entry) for cluster, answer in told.items() for entry in answer.to_probe}
+            failing = {
+                (cluster, entry)
+                for cluster, answer in told.items()
+                for entry, breaker in answer.breakers.items()
+                if breaker.state is Breaker.CLOSED
+            }
             self._to_probe |= to_probe
+            # What fails for another process may be well from here; that must be known before it is closed to all.
+            self._suspects |= failing
         with self._news:
             self._told, self._told_s = dict(told), report.at_s
             self._news.notify_all()
-        if to_probe:
+        if to_probe or failing:
             self.awakened.set()
         for cluster, answer in told.items():
             for listener in self._listeners:

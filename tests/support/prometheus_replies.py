@@ -66,8 +66,8 @@ class RepliesServer:
 
 
 @contextmanager
-def answering(reply: Callable[[Request], Reply]) -> Iterator[RepliesServer]:
-    """Serve inside the block."""
+def answering(reply: Callable[[Request], Reply], port: int = 0) -> Iterator[RepliesServer]:
+    """Serve inside the block, at a port that is free unless one is given."""
     server = RepliesServer()
     released = threading.Event()
 
@@ -107,7 +107,7 @@ def answering(reply: Callable[[Request], Reply]) -> Iterator[RepliesServer]:
             # A client that goes away within an answer is what some tests are about.
             return None
 
-    listening = Server(("127.0.0.1", 0), Handler)
+    listening = Server(("127.0.0.1", port), Handler)
     listening.released = released  # type: ignore[attr-defined]
     server.url = f"http://127.0.0.1:{listening.server_address[1]}"
     thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02})

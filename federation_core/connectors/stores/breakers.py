@@ -2,9 +2,9 @@
 
 Rule: a step is taken by Redis, by its own clock, when a worker's heartbeat brings what that has seen. So many failures
 in a row, without a success of anybody between them, open a breaker; of several workers one that cannot reach a backend
-must have had the others' word first, so the failures must then go on for as long as every worker needs for a probe.
-Open, nobody asks. When its pause is over one worker is told to probe; that closes it, or opens it for twice as long.
-Only breakers with failures are kept, so usually there is nothing to read.
+must have had the others' word first, so the failures must then go on for as long as every worker needs to hear of them
+and to probe. Open, nobody asks. When its pause is over one worker is told to probe; that closes it, or opens it for
+twice as long. Only breakers with failures are kept, so usually there is nothing to read.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from federation_core.health import BackendBreaker, Breaker
 FAILURES: Final = 3
 #: How long it stays open the first time; twice as long each time, up to the second.
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 1_000, 30_000
-#: Within this time every worker has probed a backend: every 10 s, for 2 s at most.
-EVERYBODY_MS: Final = 12_000
+#: Within this time every worker has had its say: told with its next beat that a backend fails, it probes that too.
+EVERYBODY_MS: Final = 6_000
 #: So long one worker has for the probe that decides: its own time and the way of two beats. Then another one is told.
 PROBE_MS: Final = 5_000
 #: What nobody has anything to say of any more is forgotten: longer than the longest pause and a probe.

@@ -214,3 +214,11 @@ def test_what_a_worker_was_told_to_find_out_does_not_wait_for_the_next_beat(stan
     standing.heard(standing.report(set()), told(Breaker.HALF_OPEN, "metrics"))
     standing.probed(UP, "prod")
     assert standing.hurried.is_set()
+
+
+def test_what_fails_for_another_process_is_probed_from_here_too(standing: Standing) -> None:
+    standing.heard(standing.report(set()), told(Breaker.OPEN))
+    assert standing.wanted() == (frozenset(), frozenset())
+    standing.heard(standing.report(set()), told(Breaker.CLOSED))
+    assert standing.wanted() == (frozenset(), {METRICS})
+    assert standing.awakened.is_set()

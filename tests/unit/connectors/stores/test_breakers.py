@@ -116,7 +116,7 @@ def test_one_worker_that_cannot_reach_a_backend_never_closes_it_to_the_others(co
     beats = []
     for at_ms in range(0, 120_000, 1_000):
         beats.append(Beat(at_ms, failed=1, worker="a", alone=False))
-        if at_ms % 10_000 == 0:
+        if at_ms % 5_000 == 0:
             beats.append(Beat(at_ms + 500, answered=True, worker="b", alone=False))
     assert {b.state for b, _ in course.after(*beats) if b is not None} == {Breaker.CLOSED}
 
