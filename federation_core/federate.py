@@ -16,19 +16,16 @@ from federation_core.cancellation import Cancellation
 from federation_core.config import SERVED_BY, Cluster
 from federation_core.connectors import Connector
 from federation_core.errors import (
-    BreakerOpen,
     ClusterError,
-    CoverageTooLow,
     FederationError,
     InternalError,
     Malformed,
-    QueryTimeout,
-    Rejected,
     TimedOut,
 )
 from federation_core.outcome import ClusterVerdict, Coverage, Partial, Result, Stats, Verdict, fails_query
 from federation_core.plan import Cut, Leaf, Plan, Shard, fingerprint
 from federation_core.query import Deadline, Query, cluster_deadline_ms
+from federation_core.required import require_coverage
 from federation_core.signals import ROOM, Room, SignalKind, Silence, Silent, kind_named
 from federation_core.tenancy import Scope
 from federation_core.topology.presence import engines_of, shut, why_absent
@@ -64,6 +61,8 @@ def plan(
     if until_ms is not None:
         keep = partial_of(kind.keep, split.root, query)
         leaves, cuts = cut_to_kept(leaves, asked, query.signal, keep, now_ms)
+    intervals = {c.name: ms for c in asked if (ms := c.scraped_every_ms(query.signal)) is not None}
+    advice = kind.advise(expr, query, intervals)
     deadline_ms = cluster_deadline_ms(now_ms, query.timeout_ms)
     lost = {name: ClusterVerdict(name, Verdict.PARTIAL, cut.reason) for name, cut in cuts.items() if name not in leaves}
     able = [cluster for cluster in asked if cluster.name not in lost]
@@ -91,12 +90,13 @@ def plan(
         shards=shards,
         root=split.root,
         left_out=Coverage.of((*routed.left_out, *lost.values(), *unserved, *refused.values(), *folded)).clusters,
-        notes=(*split.notes, *cut_notes(cuts)),
+        notes=(*split.notes, *advice.notes, *cut_notes(cuts)),
         created_ms=now_ms,
         deadline_ms=now_ms + query.timeout_ms,
         weights={cluster.name: cluster.weight for cluster in asked},
         engines=engines_of([shard.cluster_name for shard in shards], served),
         cuts=cuts,
+        warnings=advice.warnings,
     )
 
 
@@ -123,7 +123,7 @@ def without(plan: Plan, refusing: Sequence[ClusterVerdict]) -> Plan:
     shards = tuple(shard for shard in plan.shards if shard.cluster_name not in names)
     left_out = Coverage.of((*plan.left_out, *refusing)).clusters
     best = (told_with(ClusterVerdict(s.cluster_name, Verdict.OK), plan.cuts) for s in shards)
-    _require_coverage(plan, Coverage.of((*left_out, *best)))
+    require_coverage(plan, Coverage.of((*left_out, *best)))
     return replace(plan, shards=shards, left_out=left_out)
 
 
@@ -194,7 +194,7 @@ def combine(
         status="complete" if coverage.complete else "partial",
         coverage=coverage,
         payload=payload,
-        warnings=coverage.warnings() + warnings,
+        warnings=coverage.warnings() + plan.warnings + warnings,
     )
 
 
@@ -236,7 +236,7 @@ def _merge(
         error = partials[name].error
         if error is not None and fails_query(error):
             raise error
-    _require_coverage(plan, coverage)
+    require_coverage(plan, coverage)
     parts = {n: p.payloads for n, p in sorted(partials.items()) if p.payloads is not None}
     kind = kind_named(plan.query.signal)
     silent = _silence(kind, plan, [row.cluster for row in coverage.missing], parts)
@@ -266,33 +266,3 @@ def _silence(kind: SignalKind, plan: Plan, missing: Sequence[str], parts: Mappin
         cut = plan.cuts.get(name) if name in parts else None
         silence[name] = Silent(frozenset(leaf.id for leaf in leaves[name]), cut.from_ms if cut else None)
     return silence
-
-
-def _require_coverage(plan: Plan, coverage: Coverage) -> None:
-    query = plan.query
-    usable = coverage.answered | {r.cluster for r in coverage.missing if r.verdict is Verdict.PARTIAL}
-    if coverage.asked and not usable:
-        if all(row.verdict is Verdict.TIMED_OUT for row in coverage.missing):
-            raise QueryTimeout(f"no cluster answered within {query.timeout_ms} ms")
-        raise CoverageTooLow(
-            "no cluster answered: " + "; ".join(coverage.warnings()),
-            clusters=sorted(coverage.asked),
-            requirement=str(query.requirement),
-            retry_after_s=_retry_after_s(coverage),
-        )
-    unmet = query.requirement.unmet_by(coverage.asked, coverage.answered, plan.weights)
-    if unmet:
-        raise CoverageTooLow(
-            f"the answer needs {query.requirement} and lacks {', '.join(unmet)}",
-            clusters=list(unmet),
-            requirement=str(query.requirement),
-            retry_after_s=_retry_after_s(coverage),
-        )
-
-
-def _retry_after_s(coverage: Coverage) -> float | None:
-    """When the last of the clusters that refused takes shards again, as far as they said."""
-    refused = (row.error for row in coverage.missing)
-    return max(
-        (e.retry_after_s for e in refused if isinstance(e, Rejected | BreakerOpen) and e.retry_after_s), default=None
-    )

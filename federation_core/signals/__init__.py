@@ -37,6 +37,14 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
+class Advice:
+    """What whoever reads a plan should know of a query, and what must be said with its answer too."""
+
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """The leaves of a cluster that can be answered without anything older than it keeps.
 
@@ -112,6 +120,11 @@ def _no_notes(root: str, shards: Sequence[Shard], engines: Mapping[str, str]) ->
     return ()
 
 
+def _no_advice(expr: Any, query: Query, intervals_ms: Mapping[str, int]) -> Advice:
+    """There is nothing to say about how often the clusters are scraped."""
+    return Advice()
+
+
 @dataclass(frozen=True, slots=True)
 class SignalKind:
     """One signal's functions. `Expr` and `Payload` below are the signal's own immutable types.
@@ -130,6 +143,7 @@ class SignalKind:
     engine_of(Connector, Deadline) → a word of at most 80 characters for what evaluates in the cluster, "" where it is
         always the same. Raises ClusterError, QueryCanceled. A worker sends it along with its sign of life.
     engine_notes(root, shards, cluster → word) → what a reader of the plan should know about who evaluates what.
+    advise(Expr, Query, cluster → ms) → Advice: what does not fit how often the clusters have samples, where known.
     keep(root, Query, leaves, oldest_ms) → Kept: what to ask of a cluster that has nothing older, so that no answer
         rests on less than it says. Leaves that reach back no further are returned as they are.
     """
@@ -149,6 +163,7 @@ class SignalKind:
     to_json: Callable[[Any, Query], dict[str, Any]]
     engine_of: Callable[[Connector, Deadline], str] = _no_engine
     engine_notes: Callable[[str, Sequence[Shard], Mapping[str, str]], tuple[str, ...]] = _no_notes
+    advise: Callable[[Any, Query, Mapping[str, int]], Advice] = _no_advice
     keep: Callable[[str, Query, Sequence[Leaf], int], Kept] = kept_since
 
 

@@ -220,7 +220,7 @@ def _page(parameters: dict[str, Any], query_id: str) -> cursors.Page | None:
 
 def _query(body: dict[str, Any]) -> Query:
     asking = pipeline()
-    return query_from(body, body["signal"], body["query"], scope().tenant_id, asking.settings, asking.clock())
+    return query_from(body, body["signal"], body["query"], scope(), asking.settings, asking.clock())
 
 
 def _preference() -> Any:

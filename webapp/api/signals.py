@@ -93,7 +93,7 @@ def search_logs(body: dict[str, Any]) -> Response:
 
 def _answer(fields: dict[str, Any], signal: str, text: str) -> Response:
     asking = pipeline()
-    query = query_from(fields, signal, text, scope().tenant_id, asking.settings, asking.clock())
+    query = query_from(fields, signal, text, scope(), asking.settings, asking.clock())
     accepted, result = asking.answer(query, scope())
     return result_answer(result, accepted.plan, asking.clock() - accepted.created_ms)
 

@@ -48,13 +48,17 @@ def query(promql: str, at_ms: int | None, step_ms: int | None, start_ms: int, en
         question = shared.question("metrics", promql, time=format_time(at_ms))
     else:
         step_ms = step_ms or fitting_step_ms(end_ms - start_ms)
-        question = shared.question("metrics", promql, step=f"{step_ms}ms", **instants(start_ms, end_ms))
+        # The finest that fits is not asked for by name: how often its clusters are scraped, the API knows.
+        step = {} if step_ms is None else {"step": f"{step_ms}ms"}
+        question = shared.question("metrics", promql, **step, **instants(start_ms, end_ms))
     ask.run(shared, question, show)
 
 
-def fitting_step_ms(range_ms: int) -> int:
-    """Return a readable step that cuts a range into about as many points as a chart shows."""
+def fitting_step_ms(range_ms: int) -> int | None:
+    """Return a readable step that cuts a range into as many points as a chart shows; None for the finest there is."""
     wanted_ms = range_ms / _STEPS_WANTED
+    if wanted_ms <= _STEPS_MS[0]:
+        return None
     return next((step_ms for step_ms in _STEPS_MS if step_ms >= wanted_ms), _STEPS_MS[-1])
 
 

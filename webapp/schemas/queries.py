@@ -11,13 +11,15 @@ from typing import Any
 from federation_core.config import Settings
 from federation_core.errors import InvalidRequest
 from federation_core.query import Query, Requirement, TimeRange
+from federation_core.tenancy import Scope
 from federation_core.times import format_duration, parse_duration_ms, parse_time_ms
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 #: The longest that any result is kept after its query was submitted.
 LONGEST_KEPT_MS = _DAY_MS
-#: The default step divides the range by this and is a multiple of the step that metrics derived from spans have.
+#: The default step divides the range by this and is a multiple of the step that metrics derived from spans have, or of
+#: the longest interval at which a cluster that is asked is scraped.
 _DEFAULT_STEPS = 250
 _STEP_MS = 15_000
 _TRACE_ID_DIGITS = frozenset("0123456789abcdefABCDEF")
@@ -25,7 +27,7 @@ _TRACE_ID_DIGITS = frozenset("0123456789abcdefABCDEF")
 Fields = Mapping[str, Any]
 
 
-def query_from(fields: Fields, signal: str, text: str, tenant_id: str, settings: Settings, now_ms: int) -> Query:
+def query_from(fields: Fields, signal: str, text: str, scope: Scope, settings: Settings, now_ms: int) -> Query:
     """Build the query that validated `fields` describe.
 
     Raises InvalidRequest: naming the field, what was given and what would be right.
@@ -34,8 +36,8 @@ def query_from(fields: Fields, signal: str, text: str, tenant_id: str, settings:
     return Query(
         signal=signal,
         text=text,
-        time_range=_time_range(fields, signal, text, now_ms),
-        tenant_id=tenant_id,
+        time_range=_time_range(fields, signal, text, now_ms, _finest_step_ms(fields, scope, settings)),
+        tenant_id=scope.tenant_id,
         clusters=fields.get("clusters", ()),
         environments=fields.get("environments", ()),
         limit=fields.get("limit", 0),
@@ -78,7 +80,7 @@ def _require_meaning(fields: Fields, signal: str) -> None:
             )
 
 
-def _time_range(fields: Fields, signal: str, text: str, now_ms: int) -> TimeRange:
+def _time_range(fields: Fields, signal: str, text: str, now_ms: int, finest_ms: int) -> TimeRange:
     ranged = [name for name in ("start", "end", "step") if name in fields]
     if "time" in fields and ranged:
         raise InvalidRequest(
@@ -97,7 +99,7 @@ def _time_range(fields: Fields, signal: str, text: str, now_ms: int) -> TimeRang
     start_ms = parse_time_ms(fields["start"], now_ms, "start") if "start" in fields else end_ms - _HOUR_MS
     if signal != "metrics":
         return TimeRange(start_ms, end_ms)
-    return TimeRange(start_ms, end_ms, _step_ms(fields, start_ms, end_ms))
+    return TimeRange(start_ms, end_ms, _step_ms(fields, start_ms, end_ms, finest_ms))
 
 
 def is_trace_id(text: str) -> bool:
@@ -110,9 +112,22 @@ def is_trace_id(text: str) -> bool:
     return 0 < len(stripped) <= 32 and set(stripped) <= _TRACE_ID_DIGITS
 
 
-def _step_ms(fields: Fields, start_ms: int, end_ms: int) -> int:
+def _finest_step_ms(fields: Fields, scope: Scope, settings: Settings) -> int:
+    """Return the finest step that is taken unasked: one for all clusters, and who is scraped less repeats values."""
+    clusters, environments = fields.get("clusters", ()), fields.get("environments", ())
+    intervals = (
+        cluster.scraped_every_ms("metrics") or 0
+        for cluster in settings.clusters
+        if cluster.name in scope.allowed
+        and (not clusters or cluster.name in clusters)
+        and (not environments or cluster.environment in environments)
+    )
+    return max(_STEP_MS, max(intervals, default=0))
+
+
+def _step_ms(fields: Fields, start_ms: int, end_ms: int, finest_ms: int) -> int:
     if "step" not in fields:
-        return max(1, -(-(end_ms - start_ms) // (_DEFAULT_STEPS * _STEP_MS))) * _STEP_MS
+        return max(1, -(-(end_ms - start_ms) // (_DEFAULT_STEPS * finest_ms))) * finest_ms
     step_ms = parse_duration_ms(fields["step"], "step")
     if step_ms == 0:
         raise InvalidRequest("step: is zero", field="step", got=fields["step"], expected="a duration above zero")

@@ -51,14 +51,17 @@ class RangeParameters(_Strict):
 class Submission(RangeBody):
     """One question of any signal."""
 
-    signal = Text("metrics, traces, logs, or series for what there is", "metrics", required=True)
+    signal = Text("metrics, traces, logs, exemplars, or series for what there is", "metrics", required=True)
     query = Text(
         "the text in the signal's language: PromQL, a trace id or TraceQL, LogQL, a question such as `labels`",
         "sum by (service) (rate(http_requests_total[5m]))",
         required=True,
     )
     time = Instant("metrics only: evaluate at this one instant; default without start, end and step: now")
-    step = Duration("metrics only: the distance of two values; default: a 250th of the range, at least 15s", "15s")
+    step = Duration(
+        "metrics only: the distance of two values; default: a 250th of the range, at least 15s or what is scraped",
+        "15s",
+    )
     limit = WholeNumber(f"not metrics: {_LIMIT}", 1, MAX_ENTRIES)
     direction = OneOf("traces and logs only: newest first (backward, default) or oldest first", ("backward", "forward"))
 
@@ -100,7 +103,7 @@ class MetricsBody(RangeBody):
     aggregation = OneOf("structured: applied last, over all clusters", ("sum", "avg", "min", "max", "count"))
     groupBy = Names("structured: keep these labels apart; `cluster` is one of them")
     time = Instant("evaluate at this one instant; default without start, end and step: now")
-    step = Duration("the distance of two values; default: a 250th of the range, at least 15s", "15s")
+    step = Duration("the distance of two values; default: a 250th of the range, at least 15s or what is scraped", "15s")
 
 
 class TraceSearch(RangeParameters):

@@ -10,6 +10,7 @@ from typing import Any
 
 from federation_core.query import Query
 from federation_core.signals import SignalKind
+from federation_core.signals.metrics.cadence import advise
 from federation_core.signals.metrics.distribute import split
 from federation_core.signals.metrics.engines import engine_notes, engine_of
 from federation_core.signals.metrics.expr import Expr, MatrixSelector, VectorSelector, map_selectors
@@ -58,5 +59,6 @@ KIND = SignalKind(
     to_json=to_json,
     engine_of=engine_of,
     engine_notes=engine_notes,
+    advise=advise,
     keep=keep,
 )

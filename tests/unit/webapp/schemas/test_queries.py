@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from federation_core.config import Backend, Settings
 from federation_core.errors import InvalidRequest
 from federation_core.query import TimeRange
+from federation_core.tenancy import Scope
 from tests.unit.webapp.conftest import NOW_MS, SETTINGS, TRACE_ID
 from webapp.schemas.queries import is_trace_id, query_from
 
@@ -15,8 +18,11 @@ MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 
 
-def query(signal: str, text: str = "{}", **fields: Any) -> Any:
-    return query_from(fields, signal, text, "team-a", SETTINGS, NOW_MS)
+SCOPE = Scope("team-a", {"app-prod": (), "prod": ()})
+
+
+def query(signal: str, text: str = "{}", settings: Settings = SETTINGS, **fields: Any) -> Any:
+    return query_from(fields, signal, text, SCOPE, settings, NOW_MS)
 
 
 def test_metrics_without_times_are_asked_for_now() -> None:
@@ -57,6 +63,23 @@ def test_the_default_step_is_a_250th_in_multiples_of_15_s(start: str, step_ms: i
     found = query("metrics", start=start).time_range
     assert found.step_ms == step_ms
     assert found.steps <= 251
+
+
+@pytest.mark.parametrize(
+    ("fields", "step_ms"),
+    [({}, 40_000), ({"clusters": ("app-prod",)}, 15_000), ({"step": "5s"}, 5_000), ({"start": "-1d"}, 360_000)],
+)
+def test_the_default_step_is_not_below_the_longest_interval_that_is_scraped_by_who_is_asked(
+    fields: dict[str, Any], step_ms: int
+) -> None:
+    """A stated step is never changed; nor does a cluster outside the scope, here stage, change an answer."""
+    intervals = {"prod": 40_000, "stage": 60_000}
+    scraped = tuple(
+        replace(one, backends=(Backend("metrics", "x", scrape_interval_ms=intervals.get(one.name)),))
+        for one in SETTINGS.clusters
+    )
+    settings = replace(SETTINGS, clusters=scraped)
+    assert query("metrics", settings=settings, **{"start": "-1h", **fields}).time_range.step_ms == step_ms
 
 
 @pytest.mark.parametrize("signal", ["logs", "traces"])
