@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -21,16 +22,16 @@ from federation_core.connectors.stores.segments_slices import NS_PER_MS, Slice, 
 from federation_core.labels import Labels
 from federation_core.plan import Leaf
 from federation_core.query import Direction
-from federation_core.signals.logs.expr import LineOp, LogQuery
-from federation_core.signals.logs.language import matches, parse
-from federation_core.signals.logs.payload import Entries, Entry, first_entries, window_ns
+from federation_core.signals.logs.expr import LineOp, LogQuery, passing
+from federation_core.signals.logs.language import parse
+from federation_core.signals.logs.payload import Entries, concat, first_entries, window_ns
 from federation_core.tenancy import Limits
 
 _NOT_IN_LABEL: Final = re.compile(r"[^A-Za-z0-9_]")
 #: The pattern by which a structured search asks for a trace id with or without its leading zeros.
 _PADDED_ID: Final = re.compile(r"0\*([0-9a-f]+)")
-#: Entries judged between two looks at the deadline.
-_CHECK_EVERY: Final = 4096
+#: Entries judged at once, between two looks at the deadline.
+_AT_ONCE: Final = 1024
 
 
 def fetch(reader: SegmentReader, leaf: Leaf, limits: Limits, check: Callable[[], None]) -> Fetched:
@@ -43,33 +44,35 @@ def fetch(reader: SegmentReader, leaf: Leaf, limits: Limits, check: Callable[[],
 
     def ask(manifest: Manifest) -> Fetched:
         found = _search(reader, manifest, query, leaf, limit, check)
-        return Fetched(first_entries(Entries.of(found), limit, leaf.direction), watermark_ms=manifest.newest_ms)
+        return Fetched(first_entries(found, limit, leaf.direction), watermark_ms=manifest.newest_ms)
 
     return reader.attempt(ask)
 
 
 def _search(
     reader: SegmentReader, manifest: Manifest, query: LogQuery, leaf: Leaf, limit: int, check: Callable[[], None]
-) -> list[Entry]:
+) -> Entries:
     """Return at least the first `limit` + 1 matching entries, those sharing the last one's time included."""
     start_ns, end_ns = window_ns(leaf.time_range)
     segments = within(manifest, "logs", start_ns // NS_PER_MS, end_ns // NS_PER_MS)
     streams = _streams(reader, segments, query)
-    found: list[Entry] = []
-    for part in slices(segments, start_ns, end_ns, leaf.direction):
-        if not streams:
+    found: list[Entries] = []
+    count, enough_ns = 0, None
+    for part in slices(segments, start_ns, end_ns, leaf.direction) if streams else ():
+        rows = _candidates(reader, part, query, streams, leaf.direction)
+        while some := list(islice(rows, _AT_ONCE)):
+            check()
+            matching = _matching(query, some, streams)
+            if count <= limit < count + len(matching):
+                # With this one there is one more than is asked for.
+                enough_ns = matching.t_ns[limit - count]
+            found.append(matching)
+            count += len(matching)
+            if enough_ns is not None and some[-1][0] != enough_ns:
+                return concat(found)
+        if enough_ns is not None:
             break
-        for seen, row in enumerate(_candidates(reader, part, query, streams, leaf.direction)):
-            if seen % _CHECK_EVERY == 0:
-                check()
-            if len(found) > limit and row[0] != found[-1].t_ns:
-                return found
-            entry = _matching(query, row, streams)
-            if entry is not None:
-                found.append(entry)
-        if len(found) > limit:
-            return found
-    return found
+    return concat(found)
 
 
 def _streams(reader: SegmentReader, segments: tuple[Segment, ...], query: LogQuery) -> Mapping[str, Labels]:
@@ -99,13 +102,18 @@ def _candidates(
     )
 
 
-def _matching(query: LogQuery, row: tuple[Any, ...], streams: Mapping[str, Labels]) -> Entry | None:
-    """Return a row as an entry if it matches; lines are judged first, because few pass and metadata costs."""
-    t_ns, ordinal, labels, line, trace_id, span_id, attributes = row
-    if not all(line_filter.accepts(line) for line_filter in query.line_filters):
-        return None
-    entry = Entry(t_ns, line, streams[labels], _metadata(attributes, trace_id, span_id), ordinal)
-    return entry if matches(query, entry) else None
+def _matching(query: LogQuery, rows: list[tuple[Any, ...]], streams: Mapping[str, Labels]) -> Entries:
+    """Return the rows that match as entries; lines are judged first, because few pass and metadata costs."""
+    line_filters = [stage.judge() for stage in query.line_filters]
+    rows = [row for row in rows if all(accepts(row[3]) for accepts in line_filters)]
+    entries = Entries.of_columns(
+        [row[0] for row in rows],
+        [row[3] for row in rows],
+        [streams[row[2]] for row in rows],
+        [_metadata(attributes, trace_id, span_id) for *_, trace_id, span_id, attributes in rows],
+        [row[1] for row in rows],
+    )
+    return passing(query, entries)
 
 
 def _narrowed(query: LogQuery) -> tuple[str, list[str]]:

@@ -80,13 +80,32 @@ class Entries:
     @classmethod
     def of(cls, entries: Iterable[Entry], more: bool = False, cursor: str | None = None) -> Entries:
         """Take entries that are in the direction asked already."""
-        rows, sets, clusters = list(entries), dict[Labels, int](), dict[str, int]()
-        labels = ints([sets.setdefault(row.labels, len(sets)) for row in rows])
-        metadata = ints([sets.setdefault(row.metadata, len(sets)) for row in rows])
+        rows, clusters = list(entries), dict[str, int]()
+        found = cls.of_columns(
+            [row.t_ns for row in rows],
+            [row.line for row in rows],
+            [row.labels for row in rows],
+            [row.metadata for row in rows],
+            [row.ordinal for row in rows],
+        )
         cluster = ints([clusters.setdefault(row.cluster, len(clusters)) for row in rows])
-        t_ns, ordinal = ints([row.t_ns for row in rows]), ints([row.ordinal for row in rows])
-        line = texts([row.line for row in rows])
-        return cls(t_ns, line, labels, metadata, ordinal, cluster, tuple(sets), tuple(clusters), more, cursor)
+        return replace(found, cluster=cluster, clusters=tuple(clusters), more=more, cursor=cursor)
+
+    @classmethod
+    def of_columns(
+        cls,
+        t_ns: Sequence[int],
+        line: Sequence[str],
+        labels: Iterable[Labels],
+        metadata: Iterable[Labels],
+        ordinal: Sequence[int],
+    ) -> Entries:
+        """Take a store's columns; the label sets are counted here."""
+        sets: dict[Labels, int] = {}
+        of_streams = ints([sets.setdefault(one, len(sets)) for one in labels])
+        of_lines = ints([sets.setdefault(one, len(sets)) for one in metadata])
+        cluster = np.zeros(len(t_ns), dtype=np.int64)
+        return cls(ints(t_ns), texts(line), of_streams, of_lines, ints(ordinal), cluster, tuple(sets), ("",))
 
     def __len__(self) -> int:
         return len(self.t_ns)
