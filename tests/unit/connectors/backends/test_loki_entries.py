@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -65,6 +66,37 @@ def test_what_names_no_streams_label_is_metadata() -> None:
 def test_anything_else_is_a_value_error(data: Any) -> None:
     with pytest.raises(ValueError, match=r".+"):
         read_page(data, "forward")
+
+
+_INSTANT = st.sampled_from(["7", "8", "1795470000000000001", "1795470000000000002", "9223372036854775807"])
+_SETS = st.dictionaries(st.sampled_from("abc"), st.sampled_from(["", "1", "2"]))
+_LINE = st.tuples(_INSTANT, st.sampled_from(["x", "y"]), st.none() | st.just({}) | _SETS)
+
+
+@given(st.lists(st.tuples(_SETS, st.lists(_LINE, max_size=6)), max_size=4), st.sampled_from(["forward", "backward"]))
+def test_columns_are_read_as_lines_are_one_by_one(
+    rows: list[tuple[dict[str, str], list[tuple[str, str, Any]]]], direction: Direction
+) -> None:
+    written: list[tuple[dict[str, str], list[Any]]] = []
+    expected = []
+    for labels, lines in rows:
+        values = [
+            [t, text] if own is None else [t, text, own and {"structuredMetadata": own}] for t, text, own in lines
+        ]
+        written.append((labels, values if direction == "forward" else values[::-1]))
+        seen: Counter[Any] = Counter()
+        for t, text, own in lines:
+            metadata = Labels.of(own or {})
+            expected.append(Entry(int(t), text, Labels.of(labels), metadata, seen[t, metadata]))
+            seen[t, metadata] += 1
+    assert list(read_page(streams(*written), direction).entries) == expected
+
+
+@pytest.mark.parametrize("time", ["9223372036854775808", "9999999999999999999", "179547000000000000 ", "", "1_0", "+7"])
+@pytest.mark.parametrize("more", [[], [["7", "b"]]])
+def test_a_time_is_nanoseconds_in_digits_that_64_bits_hold(time: str, more: list[Any]) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        read_page(streams(({}, [[time, "a"], *more])), "forward")
 
 
 _NAMES = ("resultType", "result", "stream", "values", "encodingFlags", "structuredMetadata", "a")
