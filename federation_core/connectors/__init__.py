@@ -57,6 +57,11 @@ class Connector(Protocol):
         selectors. The payload is `signals.series.payload.Found` with rows of that question in any order, labels as the
         backend has them. Of more than `scope.limits.max_series` rows so many are returned, and `truncated` says so.
         The facts of `metadata` are those of the metrics that such series belong to.
+
+        Exemplars (`Backend.signal` "exemplars", again the entry of metrics): `leaf.text` is selectors as
+        `signals.exemplars.language` reads them, the payload `signals.exemplars.payload.Exemplars`: those taken in the
+        closed interval `leaf.time_range` in series that satisfy any of the selectors. A store without exemplars returns
+        none, with a warning that says so.
         """
         ...
 

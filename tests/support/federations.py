@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from federation_core.config import Backend, Cluster
+from federation_core.config import SERVED_BY, Backend, Cluster
 from federation_core.connectors import Connector
 from federation_core.federate import combine, plan, run_shard
 from federation_core.labels import Matcher
@@ -35,9 +35,8 @@ def ask(
     direction: str = "backward",
 ) -> Result:
     """Answer a query as the federation does; clusters in `silent` never send their partial."""
-    clusters = [
-        Cluster(name, "prod", (Backend(signal, "memory", origin="test:1"),), retention_ms=NOW_MS) for name in stores
-    ]
+    backend = Backend(SERVED_BY.get(signal, signal), "memory", origin="test:1")
+    clusters = [Cluster(name, "prod", (backend,), retention_ms=NOW_MS) for name in stores]
     query = Query(signal, text, TimeRange(start_ms, end_ms), "team-a", limit=limit, direction=direction)  # type: ignore[arg-type]
     planned = plan(query, scope or scope_over(stores), clusters, query_id="q", served=stores.keys(), now_ms=NOW_MS)
     kind = kind_named(signal)

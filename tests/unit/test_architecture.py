@@ -18,7 +18,7 @@ PACKAGES = ("federation_core", "workers", "webapp")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 #: What the pure part of the core may import from outside.
 PURE = {"numpy", "re2", "msgpack"}
-SIGNALS = ("logs", "metrics", "series", "traces")
+SIGNALS = ("exemplars", "logs", "metrics", "series", "traces")
 
 
 def name_of(path: Path) -> str:

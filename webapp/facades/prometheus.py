@@ -20,6 +20,7 @@ from webapp.ask import pipeline
 from webapp.auth import public, scope
 from webapp.facades import prometheus_parameters as parameters
 from webapp.facades.prometheus_envelope import answer, failure, first_rows, success
+from webapp.facades.prometheus_exemplars import exemplars_of
 from webapp.facades.prometheus_features import features
 from webapp.facades.prometheus_tree import tree_json
 
@@ -73,8 +74,8 @@ def _cut(data: dict[str, Any], limit: int) -> tuple[dict[str, Any], bool]:
 
 @blueprint.route("/api/v1/query_exemplars", methods=_FORM)
 def query_exemplars() -> Response:
-    """There are none; a list all the same, because Grafana takes anything else for an error."""
-    return success([])
+    """List the exemplars of the series that an expression selects."""
+    return exemplars_of(_text())
 
 
 @blueprint.route("/api/v1/format_query", methods=_FORM)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from federation_core.config import Backend, Cluster
@@ -27,6 +28,7 @@ from federation_core.health import About
 from federation_core.inventory import Inventory
 from federation_core.plan import Leaf
 from federation_core.query import Deadline
+from federation_core.signals.exemplars.payload import Exemplars
 from federation_core.tenancy import Limits, Scope
 
 #: What a caller reads in place of a store's folder.
@@ -34,9 +36,17 @@ _PLACE = "<store>"
 _log = logging.getLogger(__name__)
 #: (store, leaf, what the tenant may use, check of the deadline) → answer.
 Fetch = Callable[[SegmentReader, Leaf, Limits, Callable[[], None]], Fetched]
+
+
+def _no_exemplars(reader: SegmentReader, leaf: Leaf, limits: Limits, check: Callable[[], None]) -> Fetched:
+    """Samples are stored without their exemplars."""
+    return Fetched(Exemplars(), ("its store holds no exemplars",), watermark_ms=reader.manifest().newest_ms)
+
+
 _FETCH: Mapping[str, Fetch] = {
     "metrics": embedded_metrics.fetch,
     "series": embedded_series.fetch,
+    "exemplars": _no_exemplars,
     "traces": embedded_traces.fetch,
     "logs": embedded_logs.fetch,
 }
@@ -69,11 +79,13 @@ class Embedded:
         check()
         try:
             with deadline.on_cancel(segments_duckdb.interrupt()):
-                return answer(self._reader, leaf, scope.limits, check)
+                fetched = answer(self._reader, leaf, scope.limits, check)
         except ClusterError as error:
             # A statement that was interrupted says so in its own words; what matters is why.
             check()
             raise self._named(error) from error
+        said = tuple(f"cluster {self._cluster}: {warning}" for warning in fetched.warnings)
+        return replace(fetched, warnings=said)
 
     def inventory(self, deadline: Deadline) -> Inventory:
         """List services with their pods, metric and label names, and the time the store spans."""

@@ -17,6 +17,7 @@ from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.backends import prometheus_about
 from federation_core.connectors.backends.prometheus_api import PrometheusApi, SampleCap
 from federation_core.connectors.backends.prometheus_engine import EngineFinder
+from federation_core.connectors.backends.prometheus_exemplars import PrometheusExemplars
 from federation_core.connectors.backends.prometheus_labels import OwnLabels
 from federation_core.connectors.backends.prometheus_payload import is_matrix, read_frame, read_samples
 from federation_core.connectors.backends.prometheus_series import PrometheusSeries
@@ -149,9 +150,11 @@ def connect(cluster: Cluster, backend: Backend) -> Connector:
     """
     if not backend.url:
         raise InvalidConfig(f"{backend.origin}: a prometheus backend needs `url`, the address before /api/v1")
-    if backend.signal not in ("metrics", "series", "inventory"):
+    if backend.signal not in ("metrics", "series", "exemplars", "inventory"):
         raise InvalidConfig(f"{backend.origin}: a prometheus backend holds no {backend.signal}")
     api = PrometheusApi(open_client(cluster, backend))
     if backend.signal == "series":
         return PrometheusSeries(cluster.name, api, Replicas(backend.replica_labels))
+    if backend.signal == "exemplars":
+        return PrometheusExemplars(cluster.name, api, Replicas(backend.replica_labels))
     return Prometheus(cluster.name, api, backend.pushdown, backend.replica_labels)

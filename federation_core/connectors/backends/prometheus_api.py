@@ -98,6 +98,14 @@ class PrometheusApi:
         asked = (*fields, *NOTHING_LESS)
         return self._reply(self.http.ask("GET", f"/api/v1/{path}", asked, deadline, max_bytes=_METADATA_BYTES))
 
+    def post(self, path: str, fields: Sequence[tuple[str, str]], deadline: Deadline) -> Reply:
+        """Return what a path of the API answers to a form, whose fields may be longer than a URL.
+
+        Raises ClusterError, QueryCanceled.
+        """
+        asked = (*fields, *NOTHING_LESS)
+        return self._reply(self.http.ask("POST", f"/api/v1/{path}", asked, deadline, max_bytes=_METADATA_BYTES))
+
     def _reply(self, answer: Answer) -> Reply:
         envelope = _envelope(answer.body)
         if answer.status != 200 or envelope.get("status") != "success":

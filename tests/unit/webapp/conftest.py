@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from federation_core.config import Auth, Backend, Cluster, Settings
 from federation_core.signals.traces.payload import Span
+from tests.support.exemplar_store import ExemplarStore, exemplified
 from tests.support.log_stores import LogStore, entry
 from tests.support.sample_store import MemoryConnector, every, labels, series
 from tests.support.series_store import SeriesStore
@@ -44,6 +45,12 @@ def _stores(name: str, offset_ms: int) -> dict[tuple[str, str], object]:
     return {
         (name, "metrics"): MemoryConnector([series(shop, points), series(bank, points)]),
         (name, "series"): SeriesStore([labels(shop), labels(bank)], {"http_requests_total": "counter"}),
+        (name, "exemplars"): ExemplarStore(
+            [
+                exemplified(shop, (NOW_MS - 60_000, f"shop-{name}", "0.25"), (NOW_MS + 1_500, f"late-{name}", "1")),
+                exemplified(bank, (NOW_MS - 60_000, f"bank-{name}", "1e-07")),
+            ]
+        ),
         (name, "logs"): LogStore.of(
             [
                 entry(NOW_MS - offset_ms, f"timeout in {name}", namespace="shop", service="cart"),
