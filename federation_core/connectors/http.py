@@ -178,9 +178,13 @@ class HttpClient:
                     # It still is ours: bytes that drip in do not move the end.
                     exchange.wait_at_most(self._left_s(deadline))
             decoder.finish()
-        except ValueError as exc:
+        except Exception as exc:
+            # The error keeps this frame for as long as anybody keeps the error; it need not keep what has come.
+            chunks.clear()
             # An answer that was ended from here ends early.
             self._check(deadline)
+            if type(exc) is not ValueError:
+                raise
             raise Malformed(f"the backend's answer cannot be decoded: {exc}", cluster=self.cluster) from exc
         # Headers that end with the connection are taken for whole: an answer that was ended from here looks empty.
         self._check(deadline)
