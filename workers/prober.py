@@ -36,7 +36,7 @@ ABOUT_EVERY_S = 60.0
 _ANSWER_MS, _LATE_S = 2_000, 1.0
 #: A thread that waits for no certain moment looks again after this time.
 _LOOK_EVERY_S = 5.0
-_LATE = f"the backend gave no answer within {_ANSWER_MS / 1000:g} s"
+_LATE = "the backend gave no answer in time"
 _CONFIGURATION = "the configuration of its worker is wrong; the worker's log has more"
 _log = logging.getLogger(__name__)
 
