@@ -42,6 +42,8 @@ _EXPERIMENTAL = frozenset(
     | {"ts_of_first_over_time", "ts_of_last_over_time", "ts_of_max_over_time", "ts_of_min_over_time"}
     | {"histogram_quantiles", "min_of", "max_of", "limitk", "limit_ratio"}
 )
+#: From this release on the lists of series, names and values may be limited.
+_LIMITED = (2, 51)
 #: Before its third release Prometheus called it so, and had it without a switch.
 _SMOOTHING, _SMOOTHING_BEFORE_3 = "double_exponential_smoothing", "holt_winters"
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -73,6 +75,15 @@ class Dialect:
         """
         flags = "".join(letter for letter, name in _FLAGS.items() if getattr(self, name))
         return f"{self.engine}/{self.version[0]}.{self.version[1]}/{flags}"
+
+    @property
+    def limits_lists(self) -> bool:
+        """Whether a `limit` ends a list of series, names or values, with more than the limit never told as less.
+
+        Which rows are left is not promised. Where several stores are limited one by one and their replicas united
+        afterwards, fewer than the limit may be left of more.
+        """
+        return self.engine == "Prometheus" and self.version >= _LIMITED
 
     def answerable(self, selector: Selector) -> Selector | None:
         """Return a selector without conditions that this engine cannot read; None where no series of it meets them.
