@@ -94,6 +94,38 @@ def test_what_cannot_tell_replicas_apart_is_refused(signal: str, given: str, sai
         parse(OPEN, {"clusters.yaml": REPLICAS % (signal, given)})
 
 
+def test_a_backend_may_keep_its_data_for_another_time_than_its_cluster_and_be_scraped_at_an_interval() -> None:
+    text = """
+clusters:
+  - name: prod
+    environment: prod
+    retention: 30d
+    backends:
+      metrics: {kind: prometheus, url: "http://p:9090", retention: 15d, scrapeInterval: 30s}
+      logs: {kind: embedded, path: x, retention: 1w}
+      traces: {kind: embedded, path: x}
+"""
+    (cluster,) = parse(OPEN, {"clusters.yaml": text}).clusters
+    day_ms = 86_400_000
+    kept = {signal: cluster.kept_ms(signal) for signal in ("metrics", "series", "logs", "traces")}
+    assert kept == {"metrics": 15 * day_ms, "series": 15 * day_ms, "logs": 7 * day_ms, "traces": 30 * day_ms}
+    assert [cluster.scraped_every_ms(signal) for signal in ("metrics", "logs")] == [30_000, None]
+
+
+@pytest.mark.parametrize(
+    ("signal", "given", "said"),
+    [
+        ("metrics", "retention: 15x", "retention: '15x' is not a duration"),
+        ("metrics", "scrapeInterval: 0s", "scrapeInterval: the duration is zero"),
+        ("logs", "scrapeInterval: 30s", "scrapeInterval: it is for metrics, and this backend serves logs"),
+        ("inventory", "retention: 15d", "retention: it is for what has a time, and an inventory is of now"),
+    ],
+)
+def test_what_is_said_of_a_backend_without_meaning_is_refused(signal: str, given: str, said: str) -> None:
+    with pytest.raises(InvalidConfig, match=said):
+        parse(OPEN, {"clusters.yaml": REPLICAS % (signal, given)})
+
+
 def test_a_store_beside_us_has_no_replicas() -> None:
     text = "clusters: [{name: a, environment: d, backends: {metrics: {kind: embedded, path: x, replicaLabels: [r]}}}]"
     with pytest.raises(InvalidConfig, match="`replicaLabels` are for a backend with a `url`"):

@@ -1,0 +1,90 @@
+"""What is no longer kept is not asked for, and the cluster's row says so: logs, traces and what series there are."""
+
+from __future__ import annotations
+
+import pytest
+
+from federation_core.config import Backend, Cluster
+from federation_core.federate import combine, plan
+from federation_core.outcome import ClusterVerdict, Partial, Verdict
+from federation_core.plan import Cut, Plan
+from federation_core.query import Query, TimeRange
+from federation_core.signals.logs.payload import Entries
+from federation_core.times import format_time
+from federation_core.topology.retention import told_with
+from tests.support.federations import scope_over
+
+HOUR_MS = 3_600_000
+NOW_MS = 400 * HOUR_MS
+BOUND_MS = NOW_MS - 5 * HOUR_MS
+SIGNALS = ("metrics", "logs", "traces")
+
+
+def planned(signal: str, text: str, start_ms: int, end_ms: int = NOW_MS, kept: str = "backend") -> Plan:
+    own = 5 * HOUR_MS if kept == "backend" else None
+    whole = tuple(Backend(name, "memory", origin="t:1") for name in SIGNALS)
+    cut = tuple(Backend(name, "memory", origin="t:1", retention_ms=own) for name in SIGNALS)
+    # What a backend says of itself is nearer than what its cluster says.
+    of_cluster = {"backend": HOUR_MS, "cluster": 5 * HOUR_MS, "unknown": None}[kept]
+    clusters = [Cluster("dev", "e", whole), Cluster("prod", "e", cut, retention_ms=of_cluster)]
+    query = Query(signal, text, TimeRange(start_ms, end_ms), "t")
+    return plan(query, scope_over(["dev", "prod"]), clusters, query_id="q", served=["dev", "prod"], now_ms=NOW_MS)
+
+
+@pytest.mark.parametrize("kept", ["backend", "cluster"])
+@pytest.mark.parametrize(("signal", "text"), [("logs", "{}"), ("traces", "{ }"), ("series", "series {}")])
+class TestWhatLiesInATime:
+    def test_it_begins_where_something_is_kept(self, signal: str, text: str, kept: str) -> None:
+        made = planned(signal, text, NOW_MS - 8 * HOUR_MS, kept=kept)
+        assert made.shard_for("dev").leaves[0].time_range == TimeRange(NOW_MS - 8 * HOUR_MS, NOW_MS)
+        assert made.shard_for("prod").leaves[0].time_range == TimeRange(BOUND_MS, NOW_MS)
+        bound = format_time(BOUND_MS)
+        assert made.cuts == {"prod": Cut(f"keeps 5h: nothing before {bound}; asked from {bound}", BOUND_MS)}
+        assert f"retention of prod: keeps 5h: nothing before {bound}; asked from {bound}" in made.notes
+
+    def test_what_is_kept_as_a_whole_is_not_cut(self, signal: str, text: str, kept: str) -> None:
+        made = planned(signal, text, BOUND_MS, kept=kept)
+        assert made.cuts == {}
+        assert made.shard_for("prod").leaves == made.shard_for("dev").leaves
+
+    def test_what_is_older_as_a_whole_prunes_the_cluster(self, signal: str, text: str, kept: str) -> None:
+        made = planned(signal, text, BOUND_MS - 9, BOUND_MS - 1, kept=kept)
+        assert made.cuts == {}
+        assert [(row.cluster, row.verdict) for row in made.left_out] == [("prod", Verdict.PRUNED)]
+
+
+@pytest.mark.parametrize(("signal", "text"), [("logs", "{}"), ("series", "series {}"), ("metrics", "x[300h]")])
+def test_of_whom_nobody_has_said_what_it_keeps_everything_is_asked(signal: str, text: str) -> None:
+    made = planned(signal, text, 1, kept="unknown")
+    assert (made.cuts, made.left_out) == ({}, ())
+    assert made.shard_for("prod").leaves == made.shard_for("dev").leaves
+
+
+def test_a_trace_that_is_asked_for_by_its_id_is_asked_for_whenever_it_was() -> None:
+    made = planned("traces", "ab" * 16, 0)
+    assert made.cuts == {}
+    assert made.shard_for("prod").leaves == made.shard_for("dev").leaves
+
+
+def test_a_question_about_series_without_a_beginning_is_about_those_that_are_kept() -> None:
+    """Prometheus' API takes the beginning of time where none is named: nobody misses what was before."""
+    made = planned("series", 'values "job" {}', 0)
+    assert made.cuts == {}
+    assert made.shard_for("prod").leaves[0].time_range.start_ms == 0
+
+
+def test_an_answer_that_begins_later_is_partial_and_one_that_failed_has_failed() -> None:
+    made = planned("logs", "{}", NOW_MS - 8 * HOUR_MS)
+    there = {name: Partial("q", name, payloads={"entries": Entries()}) for name in ("dev", "prod")}
+    found = combine(made, there, ["dev", "prod"])
+    assert [(row.cluster, row.verdict) for row in found.coverage.missing] == [("prod", Verdict.PARTIAL)]
+    assert "; asked from" in found.warnings[0]
+    silent = combine(made, {"dev": there["dev"]}, ["dev", "prod"])
+    assert [(row.cluster, row.verdict) for row in silent.coverage.missing] == [("prod", Verdict.TIMED_OUT)]
+
+
+def test_what_cut_an_answer_short_is_said_beside_what_was_not_asked() -> None:
+    row = ClusterVerdict("prod", Verdict.PARTIAL, "5000 entries, above max_entries")
+    told = told_with(row, {"prod": Cut("keeps 5h", 1)})
+    assert (told.verdict, told.reason) == (Verdict.PARTIAL, "5000 entries, above max_entries; keeps 5h")
+    assert told_with(row, {}) is row
