@@ -1,15 +1,15 @@
 """Spans as trace backends answer them: OTLP's JSON, with ids in base64 or in hexadecimal, read to the spans of a query.
 
 Rule: what is no such answer raises ValueError and nothing else. Copies of a span stay, stitching removes them. The
-owner of a span is derived as for spans that are sent to us.
+owner of a span is derived as for spans that are sent to us. An answer has thousands of spans: what is common in them is
+read here by the shortest way, and everything else by the one that also explains what is wrong.
 Source: OpenTelemetry Protocol, trace.proto; base64 is protobuf's own JSON mapping, hexadecimal OTLP's.
 """
 
 from __future__ import annotations
 
-import binascii
 import re
-from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -17,13 +17,16 @@ import orjson
 
 from federation_core.connectors.otlp.resources import Owner, Resources
 from federation_core.connectors.otlp.spans import KINDS, STATUSES
-from federation_core.connectors.otlp.values import Json, read_attributes, read_enum, read_int
+from federation_core.connectors.otlp.values import Json, read_enum, read_int, read_value
 from federation_core.signals.traces.payload import Event, Link, Span, SpanKind, SpanStatus
 
 _HEX: Final = re.compile(r"[0-9A-Fa-f]+")
-#: No moment lies beyond; what is computed from two of them fits in 64 bits.
+#: What two times are computed to fits in 64 bits.
 _LATEST_NS: Final = 2**63 - 1
+_SURELY_INT64: Final = 19
 _TRACE_DIGITS, _SPAN_DIGITS = 32, 16
+_KINDS: Final[dict[Any, SpanKind]] = {f"SPAN_KIND_{kind.name}": kind for kind in SpanKind}
+_CODES: Final[dict[Any, SpanStatus]] = {f"STATUS_CODE_{status.name}": status for status in SpanStatus}
 
 
 def read_resource_spans(resource_spans: Any) -> Iterator[Span]:
@@ -31,7 +34,7 @@ def read_resource_spans(resource_spans: Any) -> Iterator[Span]:
 
     Raises ValueError: it is malformed.
     """
-    resources = Resources()
+    resources, ids = Resources(), Ids()
     try:
         for group in resource_spans or ():
             resource = resources.read(group.get("resource"))
@@ -39,7 +42,7 @@ def read_resource_spans(resource_spans: Any) -> Iterator[Span]:
             # Before OTLP 0.15 the scope was the instrumentation library.
             for scoped in group.get("scopeSpans") or group.get("instrumentationLibrarySpans") or ():
                 for raw in scoped.get("spans") or ():
-                    yield _span(raw, resource.owner, attributes)
+                    yield _span(raw, resource.owner, attributes, ids)
     except RecursionError:
         raise ValueError("attributes are nested too deeply") from None
     except (TypeError, KeyError, AttributeError) as error:
@@ -61,62 +64,116 @@ def read_id(value: Any, digits: int) -> str:
         return ""
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is no id")
-    if len(value) <= digits and _HEX.fullmatch(value):
+    if len(value) <= digits and value[-1] != "=" and _HEX.fullmatch(value):
         text = value.lower()
     else:
         try:
-            text = b64decode(value, validate=True).hex()
-        except (binascii.Error, ValueError):
+            text = a2b_base64(value, strict_mode=True).hex()
+        except ValueError:
             raise ValueError(f"{value[:80]!r} is no id in hexadecimal or base64") from None
         if len(text) > digits:
             raise ValueError(f"{value[:80]!r} is longer than {digits // 2} bytes")
-    padded = text.rjust(digits, "0")
+    padded = text if len(text) == digits else text.rjust(digits, "0")
     return padded if padded.strip("0") else ""
 
 
-def _span(raw: Any, owner: Owner, resource: Json) -> Span:
-    trace_id, span_id = read_id(raw.get("traceId"), _TRACE_DIGITS), read_id(raw.get("spanId"), _SPAN_DIGITS)
+class Ids:
+    """The ids of one answer: all spans of a trace repeat its id, and most ids of spans are some span's parent too."""
+
+    __slots__ = ("_spans", "_traces")
+
+    def __init__(self) -> None:
+        self._traces: dict[Any, str] = {}
+        self._spans: dict[Any, str] = {}
+
+    def trace(self, value: Any) -> str:
+        """Return the id of a trace, as `read_id`.
+
+        Raises ValueError, TypeError: it is no id.
+        """
+        found = self._traces.get(value)
+        if found is None:
+            found = self._traces[value] = read_id(value, _TRACE_DIGITS)
+        return found
+
+    def span(self, value: Any) -> str:
+        """Return the id of a span, as `read_id`.
+
+        Raises ValueError, TypeError: it is no id.
+        """
+        found = self._spans.get(value)
+        if found is None:
+            found = read_id(value, _SPAN_DIGITS)
+            if value is not None:
+                self._spans[value] = found
+        return found
+
+
+def _span(raw: Any, owner: Owner, resource: Json, ids: Ids) -> Span:
+    get = raw.get
+    trace_id, span_id = ids.trace(get("traceId")), ids.span(get("spanId"))
     if not trace_id or not span_id:
         raise ValueError(f"a span without {'spanId' if trace_id else 'traceId'}")
-    start_ns = _time_ns(raw.get("startTimeUnixNano", 0))
-    status = raw.get("status") or {}
+    name, kind, events, links = get("name", ""), get("kind", 0), get("events"), get("links")
+    if not isinstance(name, str):
+        raise ValueError(f"{name!r} is no text")
+    status, message = SpanStatus.UNSET, ""
+    if raw_status := get("status"):
+        code, message = raw_status.get("code", 0), _text(raw_status.get("message", ""))
+        status = _CODES.get(code) or SpanStatus(read_enum(code, STATUSES, "STATUS_CODE_", "status.code"))
+    start_ns, end_ns = _time_ns(get("startTimeUnixNano", 0)), _time_ns(get("endTimeUnixNano", 0))
+    # In the order of the fields, which is quicker than by their names.
     return Span(
-        trace_id=trace_id,
-        span_id=span_id,
-        parent_id=read_id(raw.get("parentSpanId"), _SPAN_DIGITS),
-        operation=_text(raw.get("name", "")),
-        service=owner.service,
-        start_ns=start_ns,
+        trace_id,
+        span_id,
+        ids.span(get("parentSpanId")),
+        name,
+        owner.service,
+        start_ns,
         # A clock that was set back while it ran makes an end before the start, and no negative length.
-        duration_ns=max(_time_ns(raw.get("endTimeUnixNano", 0)) - start_ns, 0),
-        kind=SpanKind(read_enum(raw.get("kind", 0), KINDS, "SPAN_KIND_", "kind")),
-        namespace=owner.namespace,
-        pod=owner.pod,
-        status=SpanStatus(read_enum(status.get("code", 0), STATUSES, "STATUS_CODE_", "status.code")),
-        status_message=_text(status.get("message", "")),
-        attributes=read_attributes(raw.get("attributes") or ()),
-        resource=resource,
-        events=tuple(_event(event) for event in raw.get("events") or ()),
-        links=tuple(_link(link) for link in raw.get("links") or ()),
+        end_ns - start_ns if end_ns > start_ns else 0,
+        _KINDS.get(kind) or SpanKind(read_enum(kind, KINDS, "SPAN_KIND_", "kind")),
+        owner.namespace,
+        owner.pod,
+        status,
+        message,
+        _attributes(get("attributes")),
+        resource,
+        tuple([_event(event) for event in events]) if events else (),
+        tuple([_link(link, ids) for link in links]) if links else (),
     )
 
 
 def _event(raw: Any) -> Event:
-    attributes = read_attributes(raw.get("attributes") or ())
-    return Event(_time_ns(raw.get("timeUnixNano", 0)), _text(raw.get("name", "")), attributes)
+    return Event(_time_ns(raw.get("timeUnixNano", 0)), _text(raw.get("name", "")), _attributes(raw.get("attributes")))
 
 
-def _link(raw: Any) -> Link:
-    attributes = read_attributes(raw.get("attributes") or ())
-    trace_id, span_id = read_id(raw.get("traceId"), _TRACE_DIGITS), read_id(raw.get("spanId"), _SPAN_DIGITS)
-    return Link(trace_id, span_id, attributes)
+def _link(raw: Any, ids: Ids) -> Link:
+    return Link(ids.trace(raw.get("traceId")), ids.span(raw.get("spanId")), _attributes(raw.get("attributes")))
+
+
+def _attributes(raw: Any) -> Json:
+    """Return a list of KeyValue as one object; a key given twice keeps its last value."""
+    out: Json = {}
+    for pair in raw or ():
+        value = pair.get("value") or {}
+        text = value.get("stringValue")
+        if text is None:
+            digits = value.get("intValue")
+            # Shorter than what 64 bits hold, so that it need not be compared with them.
+            text = int(digits) if type(digits) is str and len(digits) < _SURELY_INT64 else read_value(value)
+        out[pair["key"]] = text
+    return out
 
 
 def _time_ns(value: Any) -> int:
-    time_ns = read_int(value, "a time")
-    if not 0 <= time_ns <= _LATEST_NS:
+    """Return nanoseconds; what lies beyond 63 bits is a time that was never set, which is what Go makes of it."""
+    time_ns = int(value) if type(value) is str else read_int(value, "a time")
+    if 0 <= time_ns <= _LATEST_NS:
+        return time_ns
+    if not 0 <= time_ns < 2**64:
         raise ValueError(f"{value!r} is no moment in nanoseconds")
-    return time_ns
+    return 0
 
 
 def _text(value: Any) -> str:

@@ -83,6 +83,11 @@ def test_the_parent_of_who_knew_no_references() -> None:
     assert one(parentSpanID="12").parent_id == f"{0x12:016x}"
 
 
+@pytest.mark.parametrize("never_set", [11651379494838206, 2**63, 2**64 - 1])
+def test_a_time_that_was_never_set_costs_no_other_span(never_set: int) -> None:
+    assert one(startTime=never_set).start_ns == 0
+
+
 def test_a_process_may_stand_in_the_span() -> None:
     span = one(processID="", process={"serviceName": "inline"})
     assert (span.service, span.namespace) == ("inline", "")
@@ -96,7 +101,8 @@ def test_a_kind_is_a_tag() -> None:
     "broken",
     [
         {"startTime": -1},
-        {"startTime": 2**63},
+        {"startTime": 2**64},
+        {"startTime": "x"},
         {"duration": 1.5},
         {"tags": [tag("a", "x", "int64")]},
         {"tags": [tag("a", "x", "bool")]},

@@ -69,6 +69,27 @@ def test_a_zero_parent_is_none_and_an_end_before_the_start_is_no_length() -> Non
     assert (span.parent_id, span.duration_ns) == ("", 0)
 
 
+@pytest.mark.parametrize("never_set", ["11651379494838206464", 2**63, str(2**64 - 1)])
+def test_a_time_that_was_never_set_costs_no_other_span(never_set: Any) -> None:
+    """What Go writes for its zero time; Jaeger's own examples have it."""
+    span = one({**GOOD, "startTimeUnixNano": never_set, "endTimeUnixNano": never_set})
+    assert (span.start_ns, span.duration_ns) == (0, 0)
+    assert one({**GOOD, "endTimeUnixNano": never_set}).duration_ns == 0
+
+
+def test_integers_of_every_length_are_read() -> None:
+    held = {
+        "a": "0",
+        "b": "-5",
+        "c": "9223372036854775807",
+        "d": "-9223372036854775808",
+        "e": 7,
+        "f": "999999999999999999",
+    }
+    attributes = [{"key": key, "value": {"intValue": value}} for key, value in held.items()]
+    assert one({**GOOD, "attributes": attributes}).attributes == {key: int(value) for key, value in held.items()}
+
+
 def test_copies_stay() -> None:
     assert len(list(read_resource_spans([{"scopeSpans": [{"spans": [GOOD, GOOD]}]}]))) == 2
 
@@ -81,8 +102,15 @@ def test_spans_of_an_instrumentation_library_are_spans() -> None:
     "span",
     [
         {**GOOD, "startTimeUnixNano": -1},
-        {**GOOD, "startTimeUnixNano": 2**63},
+        {**GOOD, "startTimeUnixNano": "-1"},
+        {**GOOD, "startTimeUnixNano": 2**64},
+        {**GOOD, "startTimeUnixNano": "18446744073709551616"},
         {**GOOD, "startTimeUnixNano": 1.5},
+        {**GOOD, "startTimeUnixNano": "x"},
+        {**GOOD, "startTimeUnixNano": []},
+        {**GOOD, "kind": []},
+        {**GOOD, "kind": None},
+        {**GOOD, "spanId": []},
         {**GOOD, "kind": "SPAN_KIND_X"},
         {**GOOD, "name": 5},
         {**GOOD, "status": [1]},
