@@ -26,7 +26,7 @@ API: Final = "Kubernetes' API"
 #: while they were read and half as much again of the processor; pages of 100 take 30 MB.
 PAGE: Final = 100
 #: What one page may hold; a server keeps each object below 1.5 MB, and nearly all are a hundredth of that.
-_PAGE_BYTES: Final = 32 * 1024 * 1024
+_PAGE_BYTES: Final = 16 * 1024 * 1024
 #: What is kept of one kind at most; Kubernetes itself is made for 150,000 pods.
 MOST_OBJECTS: Final = 200_000
 #: How often a list begins anew, for a cluster whose pages expire before they are read.
