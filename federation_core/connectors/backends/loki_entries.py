@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, count
+from itertools import chain, count, repeat
 from operator import itemgetter
 from typing import Any, Final
 
@@ -52,11 +52,9 @@ class _LabelSets:
     def of(self, sets: Sequence[Any]) -> Ints:
         """Return the place of each label set.
 
-        Raises ValueError: one is none. TypeError: it holds what cannot even be looked up.
+        Raises ValueError, TypeError: one is none.
         """
-        if not set(map(type, sets)) <= {dict}:
-            raise ValueError("labels are no texts by name")
-        if len(set(map(len, sets))) == 1:
+        if len(set(map(dict.__len__, sets))) == 1:
             with suppress(KeyError):
                 return self._alike(sorted(sets[0]), sets)
         found, alike = np.empty(len(sets), dtype=np.int64), defaultdict[tuple[str, ...], list[int]](list)
@@ -91,8 +89,8 @@ def read_page(data: Any, direction: Direction, warnings: tuple[str, ...] = (), s
     try:
         entries = _entries(streams, direction)
     except (TypeError, OverflowError):
-        # What is looked at as a whole is no list of what it should be.
-        raise ValueError("a time, a line or a label is no text") from None
+        # A whole column was asked for what only lists, only texts or only label sets have.
+        raise ValueError("a part of it has another type than in log lines") from None
     return Page(entries, _APART in flags, warnings, size_bytes)
 
 
@@ -120,8 +118,8 @@ def _entries(streams: list[Any], direction: Direction) -> Entries:
 
 def _columns(values: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
     """Return times, lines and what stands apart; nothing of the last where no line has it."""
-    lengths = set(map(len, values))
-    if not set(map(type, values)) <= {list} or not lengths <= {2, 3}:
+    lengths = set(map(list.__len__, values))
+    if not lengths <= {2, 3}:
         raise ValueError("a value is no time and line")
     if len(lengths) == 2:
         values, lengths = [value if len(value) == 3 else [*value, {}] for value in values], {3}
@@ -150,9 +148,7 @@ def _instants(times: list[Any]) -> Ints:
 def _metadata(apart: list[Any], size: int, sets: _LabelSets) -> Ints:
     if not apart:
         return np.repeat(sets.of([{}]), size)
-    if set(map(type, apart)) != {dict}:
-        raise ValueError("the third part of a value is no metadata")
-    found = [part.get("structuredMetadata", _NO_LABELS) for part in apart]
+    found = list(map(dict.get, apart, repeat("structuredMetadata"), repeat(_NO_LABELS)))
     return sets.of([_NO_LABELS if pairs is None else pairs for pairs in found] if None in found else found)
 
 
