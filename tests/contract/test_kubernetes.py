@@ -125,6 +125,15 @@ class TestLists:
         with answering(lambda request: Reply(endless)) as replies, pytest.raises(TooLarge, match="more than 300"):
             look(kubernetes(replies.url))
 
+    def test_of_large_objects_a_page_has_fewer(self, server: KubernetesServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kubernetes_api, "_PAGE_BYTES", 4_000)
+        server.put("pods", *(pod(f"web-{number:02}") for number in range(25)))
+        assert len(look(kubernetes(server.url)).pods) == 25
+        assert [one.params["limit"] for one in server.asked if one.plural == "pods"] == ["100", "10", "10", "10"]
+        monkeypatch.setattr(kubernetes_api, "_PAGE_BYTES", 40)
+        with pytest.raises(TooLarge):
+            look(kubernetes(server.url))
+
     def test_an_empty_cluster_has_nothing_and_misses_nothing(self, server: KubernetesServer) -> None:
         assert look(kubernetes(server.url)) == Inventory()
 

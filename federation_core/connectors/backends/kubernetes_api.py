@@ -107,13 +107,20 @@ class KubernetesApi:
 
     def _list(self, kind: Kind, deadline: Deadline) -> Listed:
         found: dict[tuple[str, str], Read] = {}
-        token, pages = "", 0
+        token, pages, size = "", 0, PAGE
         while True:
-            version, token = self._page(kind, PAGE, token, found, deadline)
+            try:
+                version, token = self._page(kind, size, token, found, deadline)
+            except TooLarge:
+                if size == 1:
+                    raise
+                # Of larger objects fewer at once.
+                size = max(size // 10, 1)
+                continue
             pages += 1
             if not token:
                 return Listed(version, found)
-            if len(found) > MOST_OBJECTS or pages > MOST_OBJECTS // PAGE:
+            if len(found) > MOST_OBJECTS or pages > MOST_OBJECTS // size:
                 raise self._too_many(kind)
 
     def _page(
