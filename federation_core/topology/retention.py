@@ -7,8 +7,9 @@ is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import TypeAlias
 
 from federation_core.config import Cluster
@@ -22,9 +23,11 @@ Leaves: TypeAlias = Mapping[str, tuple[Leaf, ...]]
 
 
 def cut_to_kept(
-    leaves: Leaves, clusters: Iterable[Cluster], signal: str, keep: Callable[[Sequence[Leaf], int], Kept], now_ms: int
+    leaves: Leaves, clusters: Iterable[Cluster], signal: str, keep: Callable[[tuple[Leaf, ...], int], Kept], now_ms: int
 ) -> tuple[Leaves, Mapping[str, Cut]]:
     """Return what to ask of the clusters, and what of it each is not asked; one that is asked nothing has no leaves."""
+    # Clusters are mostly asked the same, and many keep as much as others.
+    keep = cache(keep)
     asked: dict[str, tuple[Leaf, ...]] = {}
     cuts: dict[str, Cut] = {}
     for cluster in clusters:
