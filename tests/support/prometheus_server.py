@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,12 @@ import pytest
 from federation_core.query import TimeRange
 from tests.oracle import lab_data
 from tests.support.sample_store import Series
+
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+def _plainly(address: str) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(address, timeout=5)
 
 
 @contextmanager
@@ -58,8 +64,17 @@ def write_blocks(text: Path, folder: Path) -> None:
 
 
 @contextmanager
-def prometheus_on(binary: str, folder: Path, *flags: str) -> Iterator[str]:
-    """Start Prometheus on the blocks in a folder, and its `prometheus.yml` if there is one; gives its host and port."""
+def prometheus_on(
+    binary: str,
+    folder: Path,
+    *flags: str,
+    connect: Callable[[str], http.client.HTTPConnection] = _plainly,
+    headers: Mapping[str, str] = _NO_HEADERS,
+) -> Iterator[str]:
+    """Start Prometheus on the blocks in a folder, and its `prometheus.yml` if there is one; gives its host and port.
+
+    `connect` and `headers` are how it is asked whether it is ready, where its flags want more than plain HTTP.
+    """
     config = folder / "prometheus.yml"
     if not config.exists():
         config.write_text("global: {scrape_interval: 1h}\n")
@@ -78,7 +93,7 @@ def prometheus_on(binary: str, folder: Path, *flags: str) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        _wait_until_ready(address, server)
+        _wait_until_ready(address, server, connect, headers)
         yield address
     finally:
         server.terminate()
@@ -91,11 +106,16 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_ready(address: str, server: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(
+    address: str,
+    server: subprocess.Popen[bytes],
+    connect: Callable[[str], http.client.HTTPConnection] = _plainly,
+    headers: Mapping[str, str] = _NO_HEADERS,
+) -> None:
     for _ in range(600):
-        connection = http.client.HTTPConnection(address, timeout=5)
+        connection = connect(address)
         try:
-            connection.request("GET", "/-/ready")
+            connection.request("GET", "/-/ready", headers=dict(headers))
             if connection.getresponse().status == 200:
                 return
         except OSError:
