@@ -12,8 +12,9 @@ from typing import Any
 
 from federation_core.errors import Malformed
 from federation_core.labels import CLUSTER, Selector
+from federation_core.plan import Leaf
 from federation_core.query import Query
-from federation_core.signals import ROOM, Room, SignalKind, Silence
+from federation_core.signals import ROOM, Kept, Room, SignalKind, Silence, kept_since
 from federation_core.signals.exemplars import payload as exemplars
 from federation_core.signals.exemplars.distribute import LEAF_ID, split
 from federation_core.signals.exemplars.expr import Wanted, map_selectors, to_text
@@ -62,6 +63,13 @@ def to_json(payload: Exemplars, query: Query) -> dict[str, Any]:
     return exemplars.to_json(payload)
 
 
+def keep(leaf: Leaf, oldest_ms: int) -> Kept:
+    """Return what to ask of a backend that has nothing older; without a beginning all it has is asked for anyway."""
+    if leaf.time_range.start_ms <= 0:
+        return Kept(leaf, leaf.time_range.start_ms)
+    return kept_since(leaf, oldest_ms)
+
+
 KIND = SignalKind(
     name="exemplars",
     parse=parse,
@@ -76,4 +84,5 @@ KIND = SignalKind(
     encode=encode,
     decode=decode,
     to_json=to_json,
+    keep=keep,
 )

@@ -113,6 +113,15 @@ def test_a_worker_refuses_a_question_that_lost_its_conditions() -> None:
     assert store.asked == []
 
 
+@pytest.mark.parametrize(("start_ms", "asked_from_ms"), [(1, 6_000), (8_000, 8_000), (0, 0)])
+def test_what_a_cluster_no_longer_keeps_is_not_asked_and_without_a_beginning_all_is(
+    start_ms: int, asked_from_ms: int
+) -> None:
+    leaf = KIND.keep(Leaf("exemplars", "lat", TimeRange(start_ms, 9_000)), 6_000).leaf
+    assert leaf is not None
+    assert leaf.time_range.start_ms == asked_from_ms
+
+
 def test_the_order_of_clusters_changes_nothing() -> None:
     parts = {name: {"exemplars": unite(store.series)} for name, store in STORES.items()}
     query = Query("exemplars", "lat", TimeRange(0, NOW_MS), "team-a")
