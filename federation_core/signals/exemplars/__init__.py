@@ -6,7 +6,7 @@ are asked of the backends of metrics; one that keeps none says so, and its clust
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -63,11 +63,11 @@ def to_json(payload: Exemplars, query: Query) -> dict[str, Any]:
     return exemplars.to_json(payload)
 
 
-def keep(leaf: Leaf, oldest_ms: int) -> Kept:
-    """Return what to ask of a backend that has nothing older; without a beginning all it has is asked for anyway."""
-    if leaf.time_range.start_ms <= 0:
-        return Kept(leaf, leaf.time_range.start_ms)
-    return kept_since(leaf, oldest_ms)
+def keep(root: str, query: Query, leaves: Sequence[Leaf], oldest_ms: int) -> Kept:
+    """Return what to ask of a backend that has nothing older; without a beginning, all that it has is asked for."""
+    if query.time_range.start_ms <= 0:
+        return Kept(tuple(leaves), query.time_range.start_ms)
+    return kept_since(root, query, leaves, oldest_ms)
 
 
 KIND = SignalKind(

@@ -117,8 +117,8 @@ def test_a_worker_refuses_a_question_that_lost_its_conditions() -> None:
 def test_what_a_cluster_no_longer_keeps_is_not_asked_and_without_a_beginning_all_is(
     start_ms: int, asked_from_ms: int
 ) -> None:
-    leaf = KIND.keep(Leaf("exemplars", "lat", TimeRange(start_ms, 9_000)), 6_000).leaf
-    assert leaf is not None
+    query = Query("exemplars", "lat", TimeRange(start_ms, 9_000), "team-a")
+    (leaf,) = KIND.keep("lat", query, [Leaf("exemplars", "lat", query.time_range)], 6_000).leaves
     assert leaf.time_range.start_ms == asked_from_ms
 
 
