@@ -56,7 +56,13 @@ class Kept:
 
 
 def kept_since(root: str, query: Query, leaves: Sequence[Leaf], oldest_ms: int) -> Kept:
-    """Return leaves whose answer is what lies in their time range: they begin no earlier than what is kept."""
+    """Return leaves whose answer is what lies in their time range: they begin no earlier than what is kept.
+
+    A query that begins with the beginning of time, as Prometheus' API has it where none is named, asks for what there
+    is: nobody misses what was before.
+    """
+    if query.time_range.start_ms <= 0:
+        return Kept(tuple(leaves), query.time_range.start_ms)
     parts = tuple(
         leaf
         if leaf.time_range.start_ms >= oldest_ms

@@ -6,15 +6,14 @@ is asked of the backends of metrics, through the same plan, scope and ledger as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from federation_core.errors import Malformed
 from federation_core.labels import CLUSTER, Labels, Selector
-from federation_core.plan import Leaf
 from federation_core.query import Query
-from federation_core.signals import ROOM, Kept, Room, SignalKind, Silence, kept_since
+from federation_core.signals import ROOM, Room, SignalKind, Silence
 from federation_core.signals.series import payload as found
 from federation_core.signals.series.distribute import LEAF_ID, split
 from federation_core.signals.series.expr import Discovery, Question, map_selectors, to_text
@@ -78,13 +77,6 @@ def to_json(payload: Found, query: Query) -> dict[str, Any]:
     return found.to_json(payload)
 
 
-def keep(root: str, query: Query, leaves: Sequence[Leaf], oldest_ms: int) -> Kept:
-    """Return what to ask of a backend that has nothing older; without a beginning, all that it has is asked for."""
-    if query.time_range.start_ms <= 0:
-        return Kept(tuple(leaves), query.time_range.start_ms)
-    return kept_since(root, query, leaves, oldest_ms)
-
-
 KIND = SignalKind(
     name="series",
     parse=parse,
@@ -99,5 +91,4 @@ KIND = SignalKind(
     encode=encode,
     decode=decode,
     to_json=to_json,
-    keep=keep,
 )

@@ -66,9 +66,10 @@ def test_a_trace_that_is_asked_for_by_its_id_is_asked_for_whenever_it_was() -> N
     assert made.shard_for("prod").leaves == made.shard_for("dev").leaves
 
 
-def test_a_question_about_series_without_a_beginning_is_about_those_that_are_kept() -> None:
+@pytest.mark.parametrize(("signal", "text"), [("logs", "{}"), ("series", 'values "job" {}')])
+def test_a_question_without_a_beginning_is_about_what_is_kept(signal: str, text: str) -> None:
     """Prometheus' API takes the beginning of time where none is named: nobody misses what was before."""
-    made = planned("series", 'values "job" {}', 0)
+    made = planned(signal, text, 0)
     assert made.cuts == {}
     assert made.shard_for("prod").leaves[0].time_range.start_ms == 0
 
