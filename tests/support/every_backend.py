@@ -11,10 +11,11 @@ from functools import cache
 
 from federation_core import federate
 from federation_core.access import Access
-from federation_core.config import Backend, Cluster
+from federation_core.config import SIGNALS, Backend, Cluster
 from federation_core.connectors import Connector, backend_kinds, connect
 from federation_core.errors import ClusterError, FederationError, InvalidConfig
 from federation_core.outcome import Partial
+from federation_core.plan import Shard
 from federation_core.query import Deadline, Query, TimeRange, cluster_deadline_ms
 from federation_core.tenancy import Scope
 
@@ -24,6 +25,7 @@ _HOUR_MS = 3_600_000
 QUESTIONS: dict[str, tuple[tuple[str, bool], ...]] = {
     "metrics": (("sum by (job) (rate(requests_total[5m]))", True), ("requests_total", False)),
     "series": (('values "job" {__name__="requests_total"}', False), ('series {job=~".+"}', False)),
+    "exemplars": (("requests_total", False),),
     "logs": (('{app="web"} |= "error"', False),),
     "traces": (("ab" * 16, False), ('{ resource.service.name = "web" }', False)),
     "inventory": (("", False),),
@@ -47,17 +49,20 @@ class Asked:
         backend = Backend(self.signal, self.kind, url, origin="clusters.yaml:1", access=access or Access())
         return connect(Cluster(NAME, "prod", (backend,)), backend)
 
+    def shard(self, now_ms: int, timeout_ms: int) -> Shard:
+        """Return what a worker of the cluster gets of a query with this question."""
+        when = TimeRange(now_ms - _HOUR_MS, now_ms, 60_000 if self.on_steps else 0)
+        query = Query(self.signal, self.text, when, "tenant", timeout_ms=timeout_ms)
+        cluster = Cluster(NAME, "prod", tuple(Backend(entry, self.kind, "http://unused") for entry in SIGNALS))
+        scope = Scope("tenant", {NAME: ()})
+        return federate.plan(query, scope, [cluster], query_id="q", served={NAME}, now_ms=now_ms).shards[0]
+
     def ask(self, connector: Connector, timeout_ms: int) -> Partial:
         """Ask as a worker does, a part of a plan; of an inventory as a probe does, in the form of a part."""
-        now = time.time_ns() // 1_000_000
+        now = _now_ms()
         if self.signal == "inventory":
             return _inventory(connector, Deadline(cluster_deadline_ms(now, timeout_ms), _now_ms))
-        when = TimeRange(now - _HOUR_MS, now, 60_000 if self.on_steps else 0)
-        query = Query(self.signal, self.text, when, "tenant", timeout_ms=timeout_ms)
-        entry = "metrics" if self.signal == "series" else self.signal
-        cluster = Cluster(NAME, "prod", (Backend(entry, self.kind, "http://unused"),))
-        plan = federate.plan(query, Scope("tenant", {NAME: ()}), [cluster], query_id="q", served={NAME}, now_ms=now)
-        return federate.run_shard(plan.shards[0], connector, _now_ms)
+        return federate.run_shard(self.shard(now, timeout_ms), connector, _now_ms)
 
 
 def _inventory(connector: Connector, deadline: Deadline) -> Partial:

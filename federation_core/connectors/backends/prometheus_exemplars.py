@@ -8,7 +8,6 @@ Source: Prometheus documentation, "HTTP API / Querying exemplars"; VictoriaMetri
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
@@ -33,6 +32,8 @@ from federation_core.tenancy import Limits, Scope
 _PATH: Final = "query_exemplars"
 #: The release of Prometheus from which on it has exemplars.
 _SINCE: Final = (2, 26)
+#: The farthest time whose milliseconds have room in 64 bits.
+_FARTHEST_S: Final = 9.2e15
 
 
 class PrometheusExemplars:
@@ -106,8 +107,8 @@ class PrometheusExemplars:
 
 def _exemplar(row: Any) -> Exemplar:
     timestamp = float(row["timestamp"])
-    if not math.isfinite(timestamp):
-        raise ValueError("a time is a number")
+    if not abs(timestamp) < _FARTHEST_S:
+        raise ValueError("a time is a number of milliseconds in 64 bits")
     return Exemplar(round(timestamp * 1000), _labels(row["labels"]), format_value(float(row["value"])))
 
 

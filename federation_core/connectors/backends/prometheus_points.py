@@ -33,6 +33,8 @@ class Points:
     values: Floats
 
 
+#: The farthest time whose milliseconds have room in 64 bits.
+_FARTHEST_S: Final = 9.2e15
 NO_POINTS: Final = Points(np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
 
 
@@ -58,7 +60,10 @@ def take_points(body: bytes) -> tuple[bytes, Points]:
     numbers = _numbers(b",".join([text for text in texts if text]).translate(_BLANKED))
     if len(numbers) != 2 * offsets[-1]:
         raise ValueError("a point is a time and a value")
-    return rest, Points(offsets, np.rint(numbers[::2] * 1000).astype(np.int64), numbers[1::2].copy())
+    seconds = numbers[::2]
+    if seconds.size and not max(seconds.max(), -seconds.min()) < _FARTHEST_S:
+        raise ValueError("a time is a number of milliseconds in 64 bits")
+    return rest, Points(offsets, np.rint(seconds * 1000).astype(np.int64), numbers[1::2].copy())
 
 
 def _numbers(text: bytes) -> Floats:

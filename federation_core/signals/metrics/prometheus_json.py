@@ -60,7 +60,7 @@ def from_json(data: Mapping[str, Any], grid: Grid) -> Frame:
         present = np.zeros((len(result), grid.steps), dtype=np.bool_)
         values[at], present[at] = numbers, True
         return Frame(tuple(Labels.of(series["metric"]) for series in result), grid, values, present)
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as exc:
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as exc:
         raise Malformed(f"not an answer to the query that was sent: {exc}") from exc
 
 
@@ -73,7 +73,7 @@ def samples_from_json(data: Mapping[str, Any]) -> SampleColumns:
         if data["resultType"] != "matrix":
             raise ValueError(f"the result type is {data['resultType']!r}")
         return SampleColumns.of((Labels.of(series["metric"]), *_columns(series["values"])) for series in data["result"])
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as exc:
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as exc:
         raise Malformed(f"not an answer to the query that was sent: {exc}") from exc
 
 

@@ -17,7 +17,7 @@ from federation_core.errors import Malformed
 from federation_core.signals.metrics.expr import MatrixSelector
 from federation_core.signals.metrics.frame import Frame, Grid, SampleColumns
 from federation_core.signals.metrics.parse import parse
-from federation_core.signals.metrics.prometheus_json import to_json
+from federation_core.signals.metrics.prometheus_json import from_json, samples_from_json, to_json
 from tests.support.sample_store import labels as labels_of
 
 GRID = Grid(1_790_000_000_125, 60_000, 4)
@@ -100,3 +100,19 @@ def test_a_time_off_the_grid_is_malformed() -> None:
     rows = [{"metric": {}, "values": [[1_790_000_000.126, "1"]]}]
     with pytest.raises(Malformed, match="1790000000126 ms is not on the grid"):
         read_frame(reply_of({"resultType": "matrix", "result": rows}), GRID)
+
+
+@pytest.mark.parametrize("time_s", ["1e300", "-1e16", "9.3e15"])
+def test_a_time_that_has_no_room_is_malformed_however_it_is_read(time_s: str) -> None:
+    body = f'{{"resultType":"matrix","result":[{{"metric":{{}},"values":[[{time_s},"1"]]}}]}}'.encode()
+    with pytest.raises(ValueError, match="milliseconds in 64 bits"):
+        take_points(body)
+    for read in (lambda data: from_json(data, GRID), samples_from_json):
+        with pytest.raises(Malformed):
+            read(json.loads(body))
+
+
+def test_a_time_without_end_is_malformed() -> None:
+    rows = [{"metric": {}, "value": ["-Inf", "1"]}]
+    with pytest.raises(Malformed):
+        from_json({"resultType": "vector", "result": rows}, GRID)
