@@ -15,7 +15,7 @@ from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.backends import jaeger_about
 from federation_core.connectors.backends.jaeger_api import JaegerApi
 from federation_core.connectors.backends.jaeger_query import ERROR, JaegerQuery, to_query
-from federation_core.connectors.backends.jaeger_search import ServiceSearch, services_of
+from federation_core.connectors.backends.jaeger_search import ServiceSearch, Traits, services_of
 from federation_core.connectors.http import open_client
 from federation_core.connectors.trace_search import (
     DEFAULT_LIMIT,
@@ -46,9 +46,7 @@ class Jaeger:
     pushes_down: frozenset[str] = frozenset()
 
     def __init__(self, cluster: str, api: JaegerApi) -> None:
-        self._cluster, self._api = cluster, api
-        #: Whether the store has found a span by its tag `error`, which some do not make of a status.
-        self._finds_errors = False
+        self._cluster, self._api, self._traits = cluster, api, Traits()
 
     def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
         """Return a TracePart for a trace id, FoundTraces for a search.
@@ -74,10 +72,8 @@ class Jaeger:
 
             def search_one(service: str) -> StretchedSearch:
                 stretched = StretchedSearch("Jaeger", search, (start_ns, end_ns), leaf.direction, limit)
-                asking = ServiceSearch(self._api, query, service, deadline, allowance)
+                asking = ServiceSearch(self._api, query, service, deadline, allowance, self._traits)
                 stretched.run(asking.find, asking.fetch)
-                if ERROR in query.tags and asking.found_any:
-                    self._finds_errors = True
                 return stretched
 
             together = StretchedSearch("Jaeger", search, (start_ns, end_ns), leaf.direction, limit)
@@ -87,7 +83,7 @@ class Jaeger:
             return together
 
         together = search_all(query)
-        if ERROR in query.tags and not self._finds_errors:
+        if ERROR in query.tags and not self._traits.finds_errors:
             # Nothing was ever found by it: it may be that there is nothing, or that the store does not know the tag.
             together = search_all(to_query(search, by_error=False))
         found, said = together.answer()

@@ -194,8 +194,13 @@ class JaegerApi:
         return Malformed(f"the answer is not one of {API}: {words}", cluster=self.http.cluster)
 
 
+def window_us(start_s: int, end_s: int) -> tuple[int, int]:
+    """Return the times between which is searched for what starts in [start_s, end_s)."""
+    return max(start_s * 1000 - _EARLY_MS, 0) * _US_PER_MS, end_s * 1000 * _US_PER_MS
+
+
 def _fields_v1(query: JaegerQuery, service: str, start_s: int, end_s: int, limit: int) -> Fields:
-    start_us, end_us = max(start_s * 1000 - _EARLY_MS, 0) * _US_PER_MS, end_s * 1000 * _US_PER_MS
+    start_us, end_us = window_us(start_s, end_s)
     fields = [("service", service), ("start", str(start_us)), ("end", str(end_us))]
     fields += [("limit", str(limit)), ("raw", "true")]
     if query.operation:
@@ -207,10 +212,11 @@ def _fields_v1(query: JaegerQuery, service: str, start_s: int, end_s: int, limit
 
 
 def _fields_v3(query: JaegerQuery, service: str, start_s: int, end_s: int, limit: int) -> Fields:
+    start_us, end_us = window_us(start_s, end_s)
     said = {
         ("serviceName", "service_name"): service,
-        ("startTimeMin", "start_time_min"): format_time(max(start_s * 1000 - _EARLY_MS, 0)),
-        ("startTimeMax", "start_time_max"): format_time(end_s * 1000),
+        ("startTimeMin", "start_time_min"): format_time(start_us // _US_PER_MS),
+        ("startTimeMax", "start_time_max"): format_time(end_us // _US_PER_MS),
         ("searchDepth", "search_depth"): str(limit),
         ("rawTraces", "raw_traces"): "true",
         ("operationName", "operation_name"): query.operation,

@@ -209,7 +209,7 @@ def truth(store: Store, text: str, seconds: int, direction: Direction) -> list[s
 
 
 def span(trace: int, at_us: int, number: int = 1, **more: Any) -> Held:
-    named = {"service": "web", "operation": "op", "duration_us": 5, "tags": {}, "error": False} | more
+    named: dict[str, Any] = {"service": "web", "operation": "op", "duration_us": 5, "tags": {}, "error": False} | more
     return Held(f"{trace:032x}", f"{number:016x}", start_us=START_S * S_US + at_us, **named)
 
 
@@ -219,6 +219,14 @@ def test_traces_of_many_spans_do_not_hide_others(kind: type[Store]) -> None:
     spans = [span(trace, trace * S_US + number, number) for trace in range(1, 11) for number in range(1, 51)]
     store = kind(spans)
     assert search(store, '{ service = "web" }', 20, 60) == (truth(store, "{ }", 60, "backward"), False, "")
+
+
+def test_a_store_that_finds_what_lies_beyond_so_many_rows_is_not_asked_twice() -> None:
+    spans = [span(trace, trace * S_US + number, number) for trace in range(1, 11) for number in range(1, 51)]
+    for kind, searches in ((Store, 1), (Cassandra, 3)):
+        store = kind(spans)
+        search(store, '{ service = "web" }', 20, 60)
+        assert len(store.searches) == searches
 
 
 @pytest.mark.parametrize("kind", STORES)
