@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event
 from time import monotonic, sleep
 
 import pytest
 
-from federation_core.config import Backend, Cluster, Settings
+from federation_core.config import Backend, Cluster, RateLimit, Settings
+from federation_core.connectors.pace import pace_of
 from federation_core.connectors.stores.jobs_beats import Heartbeats, Told
 from federation_core.connectors.stores.leases import Leases
 from federation_core.errors import Malformed, TimedOut, Unreachable
@@ -188,6 +190,17 @@ def test_a_backend_that_hangs_costs_no_other_its_probe() -> None:
         gathered = Gathered(standing)
         until(lambda: "lit" in gathered.now().answered)
         assert "dark" not in gathered.failed
+
+
+def test_a_probe_waits_for_no_turn_of_the_queries() -> None:
+    with answering(alive(PROMETHEUS_2)) as server:
+        (cluster,) = settings_of(prod=server.url).clusters
+        cluster = replace(cluster, rate_limit=RateLimit(max_concurrent=1))
+        pace = pace_of(cluster, server.url)
+        # As a query has it whose backend hangs.
+        with pace.turn(60, FAR_DEADLINE), probing(Settings((cluster,))) as (_, standing):
+            gathered = Gathered(standing)
+            until(lambda: gathered.now().answered == {"prod": True})
 
 
 def test_a_probe_that_does_not_come_back_is_a_failed_one(monkeypatch: pytest.MonkeyPatch) -> None:
