@@ -77,6 +77,8 @@ def _rows(reply: Reply) -> list[Mapping[str, Any]]:
     """Return the series of an answer; a scalar has none."""
     try:
         rows = list(reply.data["result"]) if reply.data["resultType"] in ("vector", "matrix") else []
+        if not all(isinstance(row, dict) for row in rows):
+            raise TypeError("a series is no object")
         native = any("histogram" in row or "histograms" in row for row in rows)
     except (LookupError, TypeError) as exc:
         raise Malformed(f"not an answer to a query: {type(exc).__name__}") from exc

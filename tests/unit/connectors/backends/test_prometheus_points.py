@@ -116,3 +116,12 @@ def test_a_time_without_end_is_malformed() -> None:
     rows = [{"metric": {}, "value": ["-Inf", "1"]}]
     with pytest.raises(Malformed):
         from_json({"resultType": "vector", "result": rows}, GRID)
+
+
+@pytest.mark.parametrize("row", [[], "text", 1, None])
+def test_a_series_that_is_no_object_is_malformed(row: Any) -> None:
+    rows = [row, {"metric": {}, "values": [[1_790_000_000.125, "1"]]}]
+    with pytest.raises(Malformed):
+        read_frame(reply_of({"resultType": "matrix", "result": rows}), GRID)
+    with pytest.raises(Malformed):
+        read_frame(reply_of({"resultType": "matrix", "result": [row]}), GRID)
