@@ -14,7 +14,7 @@ from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.backends import loki_about
 from federation_core.connectors.backends.loki_api import FIRST_NS, LAST_NS, NS_PER_S, LokiApi, Window
-from federation_core.connectors.backends.loki_pages import Bounds
+from federation_core.connectors.backends.loki_pages import KnownBounds
 from federation_core.connectors.backends.loki_reading import Reading
 from federation_core.connectors.http import open_client
 from federation_core.errors import ClusterError, InvalidConfig
@@ -38,7 +38,7 @@ class Loki:
     pushes_down: frozenset[str] = frozenset()
 
     def __init__(self, cluster: str, api: LokiApi) -> None:
-        self._cluster, self._api, self._bounds = cluster, api, Bounds()
+        self._cluster, self._api, self._bounds = cluster, api, KnownBounds()
 
     def fetch(self, leaf: Leaf, scope: Scope, deadline: Deadline) -> Fetched:
         """Return the first entries of the leaf's query in its direction, as Entries; all where it has no limit.

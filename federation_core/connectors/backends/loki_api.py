@@ -85,8 +85,8 @@ class LokiApi:
         Raises QueryCanceled, ClusterError.
         """
         fields = window.fields if window is not None else ()
-        names = self._envelope(self._send("labels", fields, deadline, _METADATA_BYTES)).get("data", [])
-        # Where there are none Loki leaves the key out.
+        names = self._envelope(self._send("labels", fields, deadline, _METADATA_BYTES)).get("data") or []
+        # Where there are none Loki leaves the key out, and some gateways write null.
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise Malformed("the label names are no list of texts", cluster=self.http.cluster)
         return tuple(sorted(names))

@@ -8,8 +8,9 @@ nanosecond and does not fit into the largest page cannot be told whole: reading 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from federation_core.connectors.backends.loki_api import Window
@@ -24,7 +25,7 @@ _SHORTER: Final = re.compile(r"time range exceeds the limit \(query length: [^,]
 _ELSEWHERE: Final = "the backend answers with lines of another time than was asked"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Bounds:
     """What one request may ask: so many lines, so long a window. Loki's own settings until it says less."""
 
@@ -32,22 +33,20 @@ class Bounds:
     #: Nanoseconds; 0 is any.
     span_ns: int = 0
 
-    def learn(self, refusal: str) -> bool:
-        """Take a smaller bound from the words of a refusal; tell whether there was one."""
+    def lowered(self, refusal: str) -> Bounds:
+        """Return the bounds with those that are smaller in the words of a refusal."""
         fewer, shorter = _FEWER_LINES.search(refusal), _SHORTER.search(refusal)
         if fewer and 0 < int(fewer["lines"]) < self.lines:
-            self.lines = int(fewer["lines"])
-            return True
-        if shorter is None:
-            return False
+            return replace(self, lines=int(fewer["lines"]))
         try:
-            span_ns = parse_duration_ms(shorter["limit"]) * NS_PER_MS
+            span_ns = parse_duration_ms(shorter["limit"]) * NS_PER_MS if shorter else 0
         except InvalidRequest:
-            return False
-        if span_ns < NS_PER_MS or (self.span_ns and span_ns >= self.span_ns):
-            return False
-        self.span_ns = span_ns
-        return True
+            return self
+        return self.at_most(span_ns) if span_ns >= NS_PER_MS else self
+
+    def at_most(self, span_ns: int) -> Bounds:
+        """Return the bounds with windows no longer than this; 0 is any."""
+        return replace(self, span_ns=span_ns) if span_ns and not 0 < self.span_ns <= span_ns else self
 
     def first_part(self, window: Window, direction: Direction) -> tuple[Window, Window]:
         """Return the part of a window that may be asked at once and comes first in the direction, and the rest."""
@@ -57,6 +56,22 @@ class Bounds:
         if direction == "backward":
             return Window(end - self.span_ns, end), Window(start, end - self.span_ns)
         return Window(start, start + self.span_ns), Window(start + self.span_ns, end)
+
+
+class KnownBounds:
+    """The bounds of one backend as far as its refusals tell them; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self.in_force = Bounds()
+        self._lock = threading.Lock()
+
+    def learn(self, refusal: str) -> None:
+        """Take smaller bounds from the words of a refusal.
+
+        Who was refused asks again if other bounds are in force now than when it asked, whoever has learned them.
+        """
+        with self._lock:
+            self.in_force = self.in_force.lowered(refusal)
 
 
 @dataclass(slots=True)

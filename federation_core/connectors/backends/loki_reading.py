@@ -7,15 +7,16 @@ the answer ends there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from federation_core.connectors.backends.loki_api import LokiApi, Window
+from federation_core.connectors.backends.loki_api import NS_PER_S, LokiApi, Window
 from federation_core.connectors.backends.loki_entries import Page, told_apart
-from federation_core.connectors.backends.loki_pages import Bounds, Found, read_first
+from federation_core.connectors.backends.loki_pages import Bounds, Found, KnownBounds, read_first
 from federation_core.connectors.backends.loki_streams import parts_of
 from federation_core.errors import Rejected, TooLarge
 from federation_core.labels import Labels, Selector
@@ -25,12 +26,19 @@ from federation_core.signals.logs.payload import Entries
 
 #: The most that the pages of one leaf may hold together.
 PAGES_BYTES: Final = 128 * 1024 * 1024
+#: Windows that one leaf may take.
+MOST_WINDOWS: Final = 64
+#: Where Loki would have to read too much for a query it is asked about shorter times, down to this.
+_SHORTEST_NS: Final = 60 * NS_PER_S
+_TOO_MUCH: Final = re.compile("would read too many bytes|too large to execute on a single querier")
 
 
 class Reading:
     """One leaf on its way: what is asked, and how many bytes its pages may still have."""
 
-    def __init__(self, api: LokiApi, query: LogQuery, direction: Direction, deadline: Deadline, bounds: Bounds) -> None:
+    def __init__(
+        self, api: LokiApi, query: LogQuery, direction: Direction, deadline: Deadline, bounds: KnownBounds
+    ) -> None:
         """Prepare to read; `bounds` are what is known of the backend's limits, and learn of smaller ones."""
         self._api, self._query, self._direction, self._deadline = api, query, direction, deadline
         self._bounds, self._left_bytes = bounds, PAGES_BYTES
@@ -43,15 +51,28 @@ class Reading:
 
         Raises QueryCanceled, ClusterError.
         """
-        found = Found()
+        found, windows = Found(), 0
+        # How much is too much depends on the query: the shorter times are its own.
+        stretch_ns = 0
         while window.start_ns < window.end_ns and found.count <= need and not self._nothing:
-            part, rest = self._bounds.first_part(window, self._direction)
+            if windows == MOST_WINDOWS:
+                rest_s = (window.end_ns - window.start_ns) // NS_PER_S
+                found.truncated = (
+                    f"{rest_s} s were not looked at: Loki takes only short times, and {windows} were asked"
+                )
+                break
+            bounds = self._bounds.in_force
+            part, rest = bounds.at_most(stretch_ns).first_part(window, self._direction)
             try:
-                more = self._of_all_streams(part, need - found.count)
+                more = self._of_all_streams(part, need - found.count, bounds)
             except Rejected as refusal:
-                if not self._bounds.learn(refusal.message):
+                self._bounds.learn(refusal.message)
+                if _TOO_MUCH.search(refusal.message) and part.end_ns - part.start_ns >= 2 * _SHORTEST_NS:
+                    stretch_ns = (part.end_ns - part.start_ns) // 2
+                elif self._bounds.in_force == bounds:
                     raise
                 continue
+            windows += 1
             warnings = dict.fromkeys((*found.warnings, *more.warnings))
             found = replace(more, parts=found.parts + more.parts, warnings=tuple(warnings))
             if found.truncated:
@@ -59,7 +80,7 @@ class Reading:
             window = rest
         return found
 
-    def _of_all_streams(self, window: Window, need: int) -> Found:
+    def _of_all_streams(self, window: Window, need: int, bounds: Bounds) -> Found:
         def label_names() -> tuple[str, ...]:
             return self._api.label_names(window, self._deadline)
 
@@ -67,7 +88,7 @@ class Reading:
             return self._api.streams(selectors, window, self._deadline)
 
         parts = parts_of(self._query.selector, label_names, streams)
-        found = self._united([self._of_streams(part, window, need) for part in parts], need)
+        found = self._united([self._of_streams(part, window, need, bounds) for part in parts], need)
         if not found.apart:
             found.parts = [told_apart(found.entries, label_names())]
         return found
@@ -88,7 +109,7 @@ class Reading:
                 united.truncated = truncated
         return united
 
-    def _of_streams(self, selector: Selector, window: Window, need: int) -> Found:
+    def _of_streams(self, selector: Selector, window: Window, need: int, bounds: Bounds) -> Found:
         text = print_query(replace(self._sent, selector=selector))
 
         def ask(asked: Window, lines: int) -> Page:
@@ -104,7 +125,7 @@ class Reading:
         def accepted(entries: Entries) -> Entries:
             return passing(self._query, entries)
 
-        return read_first(ask, window, need, self._direction, accepted, self._bounds)
+        return read_first(ask, window, need, self._direction, accepted, bounds)
 
 
 def _is_of_empty_text(stage: Stage) -> bool:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation_core.connectors.backends import loki_reading
-from federation_core.connectors.backends.loki_pages import Bounds
+from federation_core.connectors.backends.loki_pages import Bounds, KnownBounds
 from federation_core.errors import Malformed, Rejected, TooLarge
 from federation_core.labels import Labels
-from federation_core.query import Direction, TimeRange
+from federation_core.query import Deadline, Direction, TimeRange
 from federation_core.signals.logs.language import matches, parse
 from federation_core.signals.logs.payload import Entries, Entry, first_entries
 from federation_core.tenancy import Limits
@@ -228,9 +230,72 @@ class TestLimitsOfTheServer:
         ],
     )
     def test_are_read_from_its_words(self, words: str, learned: Bounds | None) -> None:
-        bounds = Bounds()
-        assert (bounds.learn(words), bounds) == (learned is not None, learned or Bounds())
-        assert not bounds.learn(words)
+        known = KnownBounds()
+        for _ in range(2):
+            known.learn(words)
+            assert known.in_force == (learned or Bounds())
+
+    def test_queries_that_are_refused_at_once_all_ask_again(self) -> None:
+        both, model = Barrier(2), LokiModel.of([line(t) for t in range(20)], max_lines=6)
+
+        def reply(request: Request) -> Reply:
+            replied = model.reply(request)
+            if replied.status == 400:
+                both.wait(10)
+            return replied
+
+        opened = loki_over(Unwired(reply))
+        with ThreadPoolExecutor(2) as threads:
+            asked = [threads.submit(fetch, opened, '{service_name="a"}', limit=10) for _ in range(2)]
+            assert [len(entries_of(one.result()).entries) for one in asked] == [10, 10]
+
+    @pytest.mark.parametrize("direction", ["forward", "backward"])
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "the query would read too many bytes (query: 1.2 TB, limit: 100 GB); consider adding more specific stream",
+            "query too large to execute on a single querier: (query: 90 GB, limit: 10 GB)",
+        ],
+    )
+    def test_what_takes_too_many_bytes_is_asked_of_shorter_times(self, words: str, direction: Direction) -> None:
+        model = LokiModel.of([line(t * 10**9, str(t)) for t in range(0, 1800, 100)])
+
+        def reply(request: Request) -> Reply:
+            spans_ns = int(request.field("end")) - int(request.field("start"))
+            return Reply(words.encode(), 400) if spans_ns > 500 * 10**9 else model.reply(request)
+
+        unwired = Unwired(reply)
+        opened = loki_over(unwired)
+        fetched = fetch(opened, '{service_name="a"}', limit=7, direction=direction)
+        held = Entries.of(with_ordinals(model.lines))
+        assert (fetched.truncated, entries_of(fetched)) == ("", first_entries(held, 7, direction))
+        # Two refusals, and as much as the limit takes; another query may read less, and is asked as a whole.
+        assert len(unwired.asked) == 4
+        fetch(opened, '{service_name="a"} |= "x"', limit=7, direction=direction)
+        assert unwired.asked[4].field("start") == unwired.asked[0].field("start")
+
+    def test_what_takes_too_many_bytes_in_the_shortest_time_is_the_clusters_error(self) -> None:
+        unwired = Unwired(lambda _: Reply(b"the query would read too many bytes (query: 2 GB, limit: 1 GB)", 400))
+        with pytest.raises(Rejected, match="too many bytes"):
+            fetch(loki_over(unwired), '{service_name="a"}')
+        assert len(unwired.asked) == 5
+
+    @pytest.mark.parametrize(("direction", "found"), [("forward", ["0"]), ("backward", ["1799"])])
+    def test_more_windows_than_are_asked_are_said(
+        self, direction: Direction, found: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loki_reading, "MOST_WINDOWS", 3)
+        model = LokiModel.of([line(t * 10**9, str(t)) for t in (0, 900, 1799)], max_span_s=60)
+        unwired = Unwired(model.reply)
+        fetched = fetch(loki_over(unwired), '{service_name="a"}', limit=9, direction=direction)
+        assert "1620 s were not looked at: Loki takes only short times, and 3 were asked" in fetched.truncated
+        assert [entry.line for entry in entries_of(fetched)] == found
+        assert (entries_of(fetched).more, len(unwired.asked)) == (True, 4)
+
+    def test_names_of_labels_that_are_null_are_none(self) -> None:
+        unwired = Unwired(lambda _: Reply({"status": "success", "data": None}))
+        assert loki_over(unwired).inventory(Deadline(2**62)).label_names == ()
+        assert entries_of(fetch(loki_over(unwired), "{}")).entries == ()
 
     def test_one_that_says_nothing_new_is_the_clusters_error(self) -> None:
         refusal = b"the query time range exceeds the limit (query length: 0h30m0s, limit: 30d1h)"
