@@ -215,6 +215,18 @@ class TestSurprises:
         spans_of(jaeger(servers["prod"].url + PREFIX), "c894b5bf3e4f29313b8345a68cd62184")
         assert servers["prod"].asked[-1].field("raw") == "true"
 
+    def test_every_search_names_its_limit_because_servers_have_limits_of_their_own(
+        self, servers: dict[str, RecordedServer]
+    ) -> None:
+        (recorded,) = [e.reply for e in EXCHANGES if e.name == "traces-default-limit"]
+        assert len(json.loads(recorded.body)["data"]) == 20
+        search(jaeger(servers["prod"].url + PREFIX), '{ service = "cart" }', 4)
+        assert servers["prod"].asked[-1].field("limit") == "5"
+
+    def test_an_id_in_upper_case_is_asked_for_in_lower_case(self, servers: dict[str, RecordedServer]) -> None:
+        spans = spans_of(jaeger(servers["prod"].url + PREFIX), "C894B5BF3E4F29313B8345A68CD62184")
+        assert {span.trace_id for span in spans} == {"c894b5bf3e4f29313b8345a68cd62184"}
+
     def test_a_search_without_a_service_is_one_for_each(self) -> None:
         with answering(one_trace_per_service(["a", "b", "c"])) as server:
             found = search(jaeger(server.url), "{ kind = server }")
@@ -238,6 +250,14 @@ class TestSurprises:
         with answering(reply) as server:
             found = search(jaeger(server.url), f"{{ {condition} }}")
         assert [part.spans[0].service for part in found.parts][-1] == "old"
+
+    def test_a_service_that_nobody_knows_is_nothing_found(self) -> None:
+        (recorded,) = [e for e in EXCHANGES if e.name == "traces-unknown-service"]
+        services = [e for e in EXCHANGES if e.name == "services-prod"]
+        defaults = {**DEFAULTS, "limit": "21"}
+        with replaying([recorded, *services], defaults=defaults, otherwise=as_recorded) as server:
+            assert search(jaeger(server.url + PREFIX), '{ service = "nosuch" }') == FoundTraces()
+            assert (server.asked[-1].field("service"), server.asked_unknown) == ("nosuch", [])
 
     def test_what_the_list_of_services_may_hide_is_said(self) -> None:
         with answering(one_trace_per_service(["a"])) as server:

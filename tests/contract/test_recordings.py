@@ -43,7 +43,6 @@ NOT_ASKED: Mapping[str, str] = {
     "tempo/trace-v1-json-*": "version 1 is asked where version 2 is missing; one trace's exchange is replayed for all",
     "jaeger/traces-default-limit": "the connector always says how many",
     "jaeger/traces-start-in-milliseconds": "the connector's times are microseconds",
-    "jaeger/traces-unknown-service": "the connector asks for the services that were listed",
     "jaeger/traces-service-auth-limit-5-shared-services": _ANOTHER_SERVICE,
     "jaeger/traces-service-checkout-limit-5-prod": _ANOTHER_SERVICE,
     "jaeger/traces-service-frontend-limit-5-prod": _ANOTHER_SERVICE,

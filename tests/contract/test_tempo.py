@@ -304,6 +304,43 @@ class TestSurprises:
         assert parts
         assert all(span.parent_id for part in parts for span in part.spans)
 
+    def test_a_span_that_was_sent_twice_is_one(self) -> None:
+        """Tempo keeps both; of the traces that were sent so only protobuf was recorded."""
+        body = json.loads(exchange(A_TRACE).reply.body)
+        body["trace"]["resourceSpans"] *= 2
+        with answering(lambda request: Reply(body)) as server:
+            connector = tempo(server.url)
+            trace = ask({"prod": connector}, "traces", A_TRACE).payload
+            assert isinstance(trace, Trace)
+            assert (len(spans_of(connector, A_TRACE)), len(trace.spans)) == (6, 3)
+
+    def test_matching_spans_are_counted_in_traces_because_a_span_set_holds_three(
+        self, connectors: dict[str, Connector]
+    ) -> None:
+        (recorded,) = [e for e in EXCHANGES if e.name == "search-all-traces-app-prod"]
+        rows = {row["traceID"].rjust(32, "0"): row["spanSets"][0] for row in json.loads(recorded.reply.body)["traces"]}
+        assert max(len(held["spans"]) for held in rows.values()) == 3
+        window = {"start_ms": WINDOW_MS[0], "end_ms": WINDOW_MS[1], "limit": 199}
+        found = ask({"app-prod": connectors["app-prod"]}, "traces", "{ }", **window).payload
+        assert isinstance(found, Summaries)
+        matched = {trace.trace_id: len(trace.matched) for trace in found.traces}
+        assert matched == {i: rows[i]["matched"] for i in matched}
+        assert max(matched.values()) == 120
+
+    def test_questions_stand_in_the_url_because_a_form_is_ignored_and_have_times_because_others_find_the_recent(
+        self,
+    ) -> None:
+        with answering(lambda request: Reply({"traces": [], "metrics": {}})) as server:
+            search(tempo(server.url), "{ }", 20)
+            tempo(server.url).ping(FAR_DEADLINE)
+        assert {request.method for request in server.asked} == {"GET"}
+        assert all({"q", "start", "end", "limit"} <= {name for name, _ in r.fields} for r in server.asked)
+
+    def test_several_tenants_are_named_as_configured(self) -> None:
+        with answering(lambda request: Reply({"traces": [], "metrics": {}})) as server:
+            tempo(server.url, tenant="team-a|team-b").ping(FAR_DEADLINE)
+        assert {k.lower(): v for k, v in server.asked[0].headers.items()}["x-scope-orgid"] == "team-a|team-b"
+
     def test_v1_answers_where_v2_is_absent(self) -> None:
         v1 = [e for e in EXCHANGES if e.path == f"/api/traces/{A_TRACE}" and e.cluster == "prod"]
         (v2,) = [e for e in EXCHANGES if e.name == f"trace-v2-{A_TRACE}-prod"]
