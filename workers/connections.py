@@ -21,7 +21,8 @@ class Connections:
 
     def __init__(self, settings: Settings) -> None:
         #: What this process has seen of the backends, and was told of them.
-        self.standing = Standing()
+        beside = ((c.name, backend.signal) for c in settings.clusters for backend in c.backends if not backend.url)
+        self.standing = Standing(frozenset(beside))
         self.standing.listen(lambda cluster, told: divide(cluster, told.processes, told.rank))
         self._settings = settings
         self._open: dict[tuple[str, str], Connector] = {}

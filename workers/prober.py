@@ -169,10 +169,11 @@ class Prober:
                 _log.error("a backend cannot be used", extra={"cluster": target.cluster, "why": exc.message})
             self._tell(target, error=_CONFIGURATION)
         except FederationError as exc:
-            # One that has more to do than it takes is there.
+            late = isinstance(exc, TimedOut)
+            # One that has more to do than it takes is there; and a folder may be there any moment.
             busy = isinstance(exc, Rejected) and exc.retry_after_s is not None
-            said = _LATE if isinstance(exc, TimedOut) else exc.message
-            self._tell(target, error=said, latency_ms=_since_ms(begun_s), counts=not busy)
+            counts = late or not (busy or (target.cluster, target.backend.signal) in self._standing.beside)
+            self._tell(target, error=_LATE if late else exc.message, latency_ms=_since_ms(begun_s), counts=counts)
         else:
             self._tell(target, latency_ms=_since_ms(begun_s))
             target.said = ""

@@ -3,8 +3,9 @@
 Rule: only what says something about the backend counts. A probe does; of the queries one that has been answered, and
 one that has reached nobody, of which between two probes one counts. What else goes wrong with a query (its time is
 over, its answer is nonsense) may be the query's own doing, and only brings the next probe forward, so that no tenant
-can close a backend to the others. Nobody is refused on old news: not once no beat is answered any more, and no shard on
-what was told before it came, since who sent it may have known better; the next beat is then sent at once.
+can close a backend to the others. Nor does a store beside the worker that is not there yet: to ask it costs nothing.
+Nobody is refused on old news: not once no beat is answered any more, and no shard on what was told before it came,
+since who sent it may have known better; the next beat is then sent at once.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ ROW_EVERY_S = 5.0
 NEWS_WITHIN_S = 1.0
 #: A cluster, and the entry of one of its backends in the configuration.
 Key = tuple[str, str]
-_AMBIGUOUS = (TimedOut, Malformed, TooLarge, Rejected)
+_AMBIGUOUS = TimedOut | Malformed | TooLarge | Rejected
 
 
 @dataclass(slots=True)
@@ -58,9 +59,13 @@ class Report:
 
 
 class Standing:
-    """What is known of the backends in one process; safe to use from several threads."""
+    """What is known of the backends in one process; safe to use from several threads.
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    `beside` are those that are no more than a folder of this machine.
+    """
+
+    def __init__(self, beside: frozenset[Key] = frozenset(), monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.beside = beside
         #: Set when there may be something to probe before its time.
         self.awakened = Event()
         #: Set when the next beat is not to wait for its time.
@@ -90,11 +95,11 @@ class Standing:
             if error is None or isinstance(error, QueryExecutionError):
                 self._see(key, Sighting(answered=True))
                 return
-            if isinstance(error, Unreachable):
+            if isinstance(error, Unreachable) and key not in self.beside:
                 if key not in self._counted:
                     self._counted.add(key)
                     self._see(key, Sighting(failed=1, words=error.message))
-            elif not isinstance(error, _AMBIGUOUS):
+            elif not isinstance(error, Unreachable | _AMBIGUOUS):
                 return
             if key in self._suspects:
                 return

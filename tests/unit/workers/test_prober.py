@@ -229,6 +229,14 @@ def test_a_backend_that_takes_no_more_is_shown_and_does_not_count(soon: None) ->
         assert gathered.failed == {}
 
 
+def test_a_store_that_is_not_there_yet_is_shown_and_does_not_count(soon: None) -> None:
+    with probing(settings_of(dark="")) as (_, standing):
+        gathered = Gathered(standing)
+        until(lambda: len(gathered.now().rows) > 0)
+        sleep(0.1)
+        assert (gathered.now().failed, gathered.rows[0][:2]) == ({}, ("dark", False))
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 503])
 def test_what_else_a_backend_refuses_counts(status: int) -> None:
     with answering(lambda _: Reply(status=status)) as server, probing(settings_of(prod=server.url)) as (_, standing):

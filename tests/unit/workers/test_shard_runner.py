@@ -455,7 +455,8 @@ def test_how_a_query_ended_is_noted_of_its_backend(runner: ShardRunner, open_con
             raise Unreachable("no connection to the backend", cluster="prod")
 
     lose_part(redis_url, "prod")
-    dead = ShardRunner(SETTINGS, frozenset({"prod"}), runner._jobs, lambda: NOW_MS)
+    afar = Settings((Cluster("prod", "e", (Backend("metrics", "memory", url="http://p"),)),))
+    dead = ShardRunner(afar, frozenset({"prod"}), runner._jobs, lambda: NOW_MS)
     open_connector(lambda: Dead([UP]))
     dead.run(message("prod"))
     assert dead._connections.standing.report({"prod"}).seen["prod"].sightings["metrics"].failed == 1

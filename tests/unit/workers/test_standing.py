@@ -40,7 +40,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def standing(clock: Clock) -> Standing:
-    return Standing(clock)
+    return Standing(monotonic=clock)
 
 
 def sighted(standing: Standing) -> Sighting | None:
@@ -222,3 +222,12 @@ def test_what_fails_for_another_process_is_probed_from_here_too(standing: Standi
     standing.heard(standing.report(set()), told(Breaker.CLOSED))
     assert standing.wanted() == (frozenset(), {METRICS})
     assert standing.awakened.is_set()
+
+
+def test_a_folder_that_is_not_there_yet_is_looked_for_again_and_counts_as_no_failure(clock: Clock) -> None:
+    standing = Standing(frozenset({METRICS}), clock)
+    standing.query_ended("prod", "series", Unreachable("no store"))
+    assert sighted(standing) is None
+    assert standing.wanted() == (frozenset(), {METRICS})
+    standing.query_ended("prod", "logs", GONE)
+    assert standing.report({"prod"}).seen["prod"].sightings["logs"].failed == 1
