@@ -16,6 +16,7 @@ import orjson
 
 from federation_core.connectors.backends.prometheus_points import NO_POINTS, Points, take_points
 from federation_core.connectors.http import Answer, Fields, HttpClient
+from federation_core.connectors.refusals import without_addresses
 from federation_core.errors import (
     FederationError,
     Malformed,
@@ -121,12 +122,14 @@ class PrometheusApi:
 
     def _named(self, text: str) -> str:
         # The engine's annotations are about the query; anything else is about this cluster's answer.
-        return text if text.startswith("PromQL ") else f"cluster {self.http.cluster}: {text}"
+        return text if text.startswith("PromQL ") else f"cluster {self.http.cluster}: {without_addresses(text)}"
 
     def _refusal(self, answer: Answer, envelope: Mapping[str, Any]) -> FederationError:
         cluster, status = self.http.cluster, answer.status
         kind, words = str(envelope.get("errorType", "")), str(envelope.get("error", ""))[:500]
-        said = f": {words}" if words else ""
+        # What is wrong with a query quotes the query; anything else may tell where the backend's own backends are.
+        shown = words if kind == "bad_data" else without_addresses(words)
+        said = f": {shown}" if shown else ""
         if kind == "timeout" or status == 504:
             return TimedOut(f"the backend gave up in its own time{said}", cluster=cluster)
         if status in (401, 403):
