@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from federation_core.connectors.http import MAX_ANSWER_BYTES
 from federation_core.errors import TooLarge
 from federation_core.query import Direction
 from federation_core.signals.traces.expr import SpanSearch
@@ -24,6 +23,8 @@ from federation_core.signals.traces.payload import FoundTraces, TracePart
 A = TypeVar("A")
 R = TypeVar("R")
 
+#: What the answers to one query may have together; read, they take twice as much memory, and five times for a moment.
+_ANSWER_BYTES: Final = 128 * 1024 * 1024
 #: Traces of a search where the leaf names no limit.
 DEFAULT_LIMIT: Final = 20
 #: Requests of one search that are under way at once.
@@ -42,7 +43,7 @@ _MOST: Final = 10_000
 class Allowance:
     """What the answers to several requests may hold together; counts them as they come."""
 
-    def __init__(self, cluster: str, allowed_bytes: int = MAX_ANSWER_BYTES) -> None:
+    def __init__(self, cluster: str, allowed_bytes: int = _ANSWER_BYTES) -> None:
         self._cluster, self._allowed, self._seen = cluster, allowed_bytes, 0
         self._lock = threading.Lock()
 
