@@ -15,7 +15,7 @@ import zstandard
 
 from federation_core.access import Access
 from federation_core.config import Backend, Cluster, RateLimit
-from federation_core.connectors import http_exchange, http_pools
+from federation_core.connectors import http, http_exchange, http_pools
 from federation_core.connectors.http import HttpClient, open_client
 from federation_core.errors import ClusterError, Malformed, QueryCanceled, Rejected, TimedOut, TooLarge, Unreachable
 from federation_core.query import Deadline
@@ -294,6 +294,10 @@ class TestTlsInWords:
 
 
 class TestConnections:
+    @pytest.fixture(autouse=True)
+    def nothing_but_the_deadline_ends_a_connecting(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http, "CONNECT_S", 120.0)
+
     def test_a_connection_that_is_idle_for_too_long_is_not_used_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with answering(lambda _: Reply()) as server:
             opened = client(server.url)
@@ -357,7 +361,7 @@ class TestConnections:
         monkeypatch.setattr(http_exchange.socket, "getaddrinfo", slow)
         canceller = threading.Timer(0.1, cancellation.cancel)
         canceller.start()
-        deadline = Deadline(now_ms() + (60_000 if ends == "cancelled" else 50), now_ms, cancellation)
+        deadline = Deadline(now_ms() + (10_000 if ends == "cancelled" else 50), now_ms, cancellation)
         with pytest.raises(QueryCanceled if ends == "cancelled" else TimedOut):
             body(client("http://localhost:1"), deadline)
         assert ends == "deadline" or now_ms() < deadline.at_ms
@@ -375,7 +379,7 @@ class TestConnections:
                 filling.connect_ex(full.getsockname())
             canceller = threading.Timer(0.1, cancellation.cancel)
             canceller.start()
-            deadline = Deadline(now_ms() + (60_000 if ends == "cancelled" else 50), now_ms, cancellation)
+            deadline = Deadline(now_ms() + (10_000 if ends == "cancelled" else 50), now_ms, cancellation)
             with pytest.raises(QueryCanceled if ends == "cancelled" else TimedOut):
                 body(client(f"http://{LOOPBACK}:{full.getsockname()[1]}"), deadline)
             assert ends == "deadline" or now_ms() < deadline.at_ms
@@ -386,7 +390,7 @@ class TestConnections:
         cancellation = ShardCancellation()
         canceller = threading.Timer(0.1, cancellation.cancel)
         canceller.start()
-        deadline = Deadline(now_ms() + (60_000 if ends == "cancelled" else 50), now_ms, cancellation)
+        deadline = Deadline(now_ms() + (10_000 if ends == "cancelled" else 50), now_ms, cancellation)
         kind = QueryCanceled if ends == "cancelled" else TimedOut
         with closing(socket.create_server((LOOPBACK, 0))) as mute, pytest.raises(kind):
             body(client(f"https://{LOOPBACK}:{mute.getsockname()[1]}"), deadline)
