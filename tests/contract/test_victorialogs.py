@@ -305,7 +305,8 @@ class TestExact:
         if not found.truncated:
             assert entries_of(found) == answer(text, lines, limit, direction)
         else:
-            assert len(lines) >= 16
+            # Halving what takes too much comes down to half of what there is room for, or a little more.
+            assert len(lines) > most / 2
 
     @pytest.mark.parametrize("direction", ["forward", "backward"])
     @pytest.mark.parametrize("limit", range(1, 9))

@@ -239,7 +239,7 @@ def _read(body: bytes) -> Entries:
             labels = _labels_of(stream) if stream else _UNNAMED
             streams[stream] = sets.setdefault(labels, len(sets)), frozenset(labels)
         place, shown = streams[stream]
-        apart = Labels.of([pair for pair in row.items() if pair not in shown and pair[0] not in _OWN])
+        apart = Labels(sorted([pair for pair in row.items() if pair[0] not in _OWN and pair[1] and pair not in shown]))
         keys.append((_nanoseconds(row.get("_time", "")), row.get("_msg", ""), place, sets.setdefault(apart, len(sets))))
     seen, ordinals = Counter[tuple[int, str, int, int]](), list[int]()
     for key in keys:
