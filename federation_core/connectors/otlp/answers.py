@@ -17,13 +17,15 @@ import orjson
 
 from federation_core.connectors.otlp.resources import Owner, Resources
 from federation_core.connectors.otlp.spans import KINDS, STATUSES
-from federation_core.connectors.otlp.values import Json, read_enum, read_int, read_value
+from federation_core.connectors.otlp.values import Json, dump, read_enum, read_int, read_value
 from federation_core.signals.traces.payload import Event, Link, Span, SpanKind, SpanStatus
 
 _HEX: Final = re.compile(r"[0-9A-Fa-f]+")
 #: What two times are computed to fits in 64 bits.
 _LATEST_NS: Final = 2**63 - 1
 _SURELY_INT64: Final = 19
+#: Lists and objects that an attribute's value stands in when an answer is written.
+_LEVELS_AROUND: Final = 16
 _TRACE_DIGITS, _SPAN_DIGITS = 32, 16
 _KINDS: Final[dict[Any, SpanKind]] = {f"SPAN_KIND_{kind.name}": kind for kind in SpanKind}
 _CODES: Final[dict[Any, SpanStatus]] = {f"STATUS_CODE_{status.name}": status for status in SpanStatus}
@@ -156,14 +158,29 @@ def _attributes(raw: Any) -> Json:
     """Return a list of KeyValue as one object; a key given twice keeps its last value."""
     out: Json = {}
     for pair in raw or ():
-        value = pair.get("value") or {}
+        key, value = pair["key"], pair.get("value") or {}
         text = value.get("stringValue")
-        if text is None:
+        if type(text) is not str or type(key) is not str:
             digits = value.get("intValue")
             # Shorter than what 64 bits hold, so that it need not be compared with them.
-            text = int(digits) if type(digits) is str and len(digits) < _SURELY_INT64 else read_value(value)
-        out[pair["key"]] = text
+            text = int(digits) if type(digits) is str and len(digits) < _SURELY_INT64 else _value(value)
+            key = _text(key)
+        out[key] = text
     return out
+
+
+def _value(value: Any) -> Any:
+    """Return any AnyValue; what is nested is no deeper than every writer of JSON goes (protobuf itself goes less deep).
+
+    Raises ValueError, TypeError: it is none, or deeper.
+    """
+    read = read_value(value)
+    if isinstance(read, list | dict):
+        inside = read
+        for _ in range(_LEVELS_AROUND):
+            inside = [inside]
+        dump(inside)
+    return read
 
 
 def _time_ns(value: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from federation_core.connectors.otlp.answers import read_id, read_resource_spans
 from federation_core.signals.traces.encoding import decode, encode
 from federation_core.signals.traces.payload import SpanKind, SpanStatus, TracePart
+from federation_core.signals.traces.rendering import trace_to_json
+from federation_core.signals.traces.stitch import stitch
 
 TRACE, SPAN = "ab" * 16, "cd" * 8
 GOOD = {"traceId": TRACE, "spanId": SPAN, "name": "op", "startTimeUnixNano": "10", "endTimeUnixNano": "30"}
@@ -116,6 +119,8 @@ def test_spans_of_an_instrumentation_library_are_spans() -> None:
         {**GOOD, "status": [1]},
         {**GOOD, "attributes": [{"key": "a", "value": {"intValue": "x"}}]},
         {**GOOD, "traceId": "0"},
+        {**GOOD, "attributes": [{"key": 5, "value": {"stringValue": "x"}}]},
+        {**GOOD, "attributes": [{"key": 5, "value": {"intValue": "7"}}]},
         [],
     ],
 )
@@ -134,7 +139,7 @@ def nested(depth: int, kind: str) -> Any:
 
 @pytest.mark.parametrize("kind", ["kvlistValue", "arrayValue"])
 def test_attributes_as_deep_as_json_can_be_are_read_or_refused(kind: str) -> None:
-    for depth in (1, 100, 330, 2000):
+    for depth in (1, 100, 225, 240, 250, 330, 2000):
         span = {**GOOD, "attributes": [{"key": "a", "value": nested(depth, kind)}]}
         try:
             found = one(span)
@@ -143,6 +148,22 @@ def test_attributes_as_deep_as_json_can_be_are_read_or_refused(kind: str) -> Non
         else:
             part = TracePart(TRACE, (found,))
             assert decode(encode(part)) == part
+            # An answer that some writer of JSON cannot write would cost the other clusters' spans too.
+            orjson.dumps(trace_to_json(stitch(TRACE, {"prod": part})))
+
+
+@pytest.mark.parametrize("kind", ["boolValue", "bytesValue", "stringValue"])
+def test_values_of_another_type_are_no_deeper(kind: str) -> None:
+    for depth in (100, 240, 300, 900):
+        value: Any = 1
+        for _ in range(depth):
+            value = [value]
+        try:
+            found = one({**GOOD, "attributes": [{"key": "a", "value": {kind: value}}]})
+        except ValueError:
+            assert depth > 100
+        else:
+            orjson.dumps(trace_to_json(stitch(TRACE, {"prod": TracePart(TRACE, (found,))})))
 
 
 anything = st.recursive(
