@@ -13,6 +13,7 @@ from federation_core.config import Backend, Cluster
 from federation_core.connectors import connect
 from federation_core.errors import ClusterError
 from federation_core.query import Deadline
+from tests.support.every_backend import all_questions
 from tests.support.prometheus_replies import Reply, answering, hang
 from tests.support.prometheus_server import _free_port
 from webapp.schemas.health import _NOT_PROBED
@@ -31,7 +32,8 @@ REPLIES = {
     "mtls": Reply(b"<html>400 No required SSL certificate was sent</html>", 400),
     "plain to TLS": Reply(b"Client sent an HTTP request to an HTTPS server.\n", 400),
 }
-SIGNALS = {"prometheus": "metrics", "loki": "logs", "tempo": "traces", "jaeger": "traces"}
+#: Every kind that has a URL, with one of its signals.
+SIGNALS = {kind: signal for kind, signal in reversed(all_questions())}
 
 
 def explained() -> Iterator[re.Pattern[str]]:
