@@ -82,7 +82,8 @@ class Pace:
     def _enter(self, until_s: float, deadline: Deadline) -> None:
         called = threading.Event()
         with self._lock:
-            if self._running < self._most and not self._line:
+            # While somebody waits all places are taken: one that is given back is given on.
+            if self._running < self._most:
                 self._running += 1
                 return
             self._line.append(called)

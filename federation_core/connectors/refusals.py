@@ -8,7 +8,8 @@ those it could not reach: where they are is for its operators, and who asks read
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from email.utils import parsedate_to_datetime
+from typing import Final
 
 from federation_core.connectors.http import Answer
 from federation_core.errors import ClusterError, Malformed, Rejected, TimedOut, TooLarge, Unreachable
@@ -33,7 +34,7 @@ def refusal(answer: Answer, cluster: str, api: str) -> ClusterError:
     if status in (401, 403):
         return Rejected(f"the backend refuses our credentials or tenant ({status}){said}", cluster=cluster)
     if status == 429:
-        return Rejected(f"the backend takes no more requests now{said}", cluster=cluster, **_retry_after(answer))
+        return Rejected(f"the backend takes no more requests now{said}", cluster=cluster, **retry_after(answer))
     if status in (408, 504):
         return TimedOut(f"the backend gave up in its own time{said}", cluster=cluster)
     if status == 413:
@@ -64,6 +65,17 @@ def without_addresses(words: str) -> str:
     return _ADDRESS.sub("<address>", words)
 
 
-def _retry_after(answer: Answer) -> dict[str, Any]:
+def retry_after(answer: Answer) -> dict[str, float]:
+    """Return `retry_after_s` as the backend says it, in seconds or as a time on its own clock; empty where it does not.
+
+    >>> retry_after(Answer(429, {"retry-after": "7"}, b"")), retry_after(Answer(429, {"retry-after": "soon"}, b""))
+    ({'retry_after_s': 7.0}, {})
+    """
     text = answer.headers.get("retry-after", "")
-    return {"retry_after_s": float(text)} if text.isascii() and text.isdecimal() and len(text) < 7 else {}
+    if text.isascii() and text.isdecimal() and len(text) < 7:
+        return {"retry_after_s": float(text)}
+    try:
+        left = parsedate_to_datetime(text) - parsedate_to_datetime(answer.headers.get("date", ""))
+    except (ValueError, TypeError, OverflowError):
+        return {}
+    return {"retry_after_s": max(left.total_seconds(), 0.0)}

@@ -16,7 +16,7 @@ import orjson
 
 from federation_core.connectors.backends.prometheus_points import NO_POINTS, Points, take_points
 from federation_core.connectors.http import Answer, Fields, HttpClient
-from federation_core.connectors.refusals import without_addresses
+from federation_core.connectors.refusals import retry_after, without_addresses
 from federation_core.errors import (
     FederationError,
     Malformed,
@@ -135,7 +135,7 @@ class PrometheusApi:
         if status in (401, 403):
             return Rejected(f"the backend refuses our credentials ({status})", cluster=cluster)
         if status == 429:
-            return Rejected(f"the backend takes no more requests now{said}", cluster=cluster, **_retry_after(answer))
+            return Rejected(f"the backend takes no more requests now{said}", cluster=cluster, **retry_after(answer))
         if status == 422:
             if kind != "execution" or _TROUBLE.match(words):
                 return Rejected(f"the backend refuses the query{said}", cluster=cluster)
@@ -155,11 +155,6 @@ def _envelope(body: bytes) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return read if isinstance(read, dict) else {}
-
-
-def _retry_after(answer: Answer) -> dict[str, float]:
-    text = answer.headers.get("retry-after", "")
-    return {"retry_after_s": float(text)} if text.isdecimal() and len(text) < 7 else {}
 
 
 def seconds(time_ms: int) -> str:

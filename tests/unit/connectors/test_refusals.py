@@ -37,3 +37,24 @@ def test_of_its_own_troubles_a_backend_tells_no_address_and_of_a_query_what_was_
     assert (type(down), down.message) == (Unreachable, "the backend answers 500: cannot reach <address>")
     wrong = refusal(Answer(400, {}, b'unexpected "http://shop:80"'), "prod", "Loki's API")
     assert (type(wrong), wrong.message) == (Rejected, 'the backend refuses the query: unexpected "http://shop:80"')
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("7", 7.0),
+        ("Tue, 24 Nov 2026 10:00:30 GMT", 30.0),
+        ("Tue, 24 Nov 2026 09:00:00 GMT", 0.0),
+        ("soon", None),
+        ("-1", None),
+        ("١", None),
+        ("1" * 9, None),
+        ("", None),
+    ],
+)
+def test_when_to_try_again_is_said_in_seconds_or_as_a_time_on_the_backends_clock(
+    said: str, seconds: float | None
+) -> None:
+    headers = {"retry-after": said, "date": "Tue, 24 Nov 2026 10:00:00 GMT"}
+    found = refusal(Answer(429, headers, b""), "prod", "Loki's API")
+    assert found.retry_after_s == seconds
