@@ -470,6 +470,13 @@ class TestRefusals:
         with answering(reply) as server, pytest.raises(Rejected, match=words):
             search(jaeger(server.url), '{ service = "web" }')
 
+    def test_a_url_without_its_prefix_is_said_and_not_repeated(self) -> None:
+        with answering(lambda request: NO_SUCH_PATH) as server:
+            for call in CALLS:
+                with pytest.raises(Malformed, match="for VictoriaTraces the URL ends in /select/jaeger") as caught:
+                    call(jaeger(server.url))
+                assert "nosuch" not in caught.value.message
+
     @pytest.mark.parametrize(
         ("reply", "error", "words"),
         [

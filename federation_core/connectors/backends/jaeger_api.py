@@ -19,7 +19,7 @@ from federation_core.connectors.backends.jaeger_query import JaegerQuery
 from federation_core.connectors.backends.jaeger_spans import read_trace
 from federation_core.connectors.http import Answer, Fields, HttpClient
 from federation_core.connectors.otlp.answers import read_resource_spans
-from federation_core.connectors.refusals import refusal
+from federation_core.connectors.refusals import refusal, words_of
 from federation_core.errors import ClusterError, Malformed
 from federation_core.query import Deadline
 from federation_core.signals.traces.payload import Span
@@ -28,6 +28,8 @@ from federation_core.times import format_time
 API: Final = "Jaeger's API"
 #: Statuses of a server that does not have a path: the last is VictoriaTraces'.
 _NO_SUCH_PATH: Final = (404, 405, 501, 400)
+#: What VictoriaTraces says of a path, which it then repeats.
+_NO_PATH_WORDS: Final = "unsupported path"
 #: By so much a search begins early.
 _EARLY_MS: Final = 1
 _US_PER_MS: Final = 1_000
@@ -184,6 +186,9 @@ class JaegerApi:
     def _refusal(self, answer: Answer) -> ClusterError:
         # A server that was another when it was asked last is asked again what it is.
         self._version = None
+        if answer.status == 400 and words_of(answer).startswith(_NO_PATH_WORDS):
+            words = f"the backend has no such path of {API}; for VictoriaTraces the URL ends in /select/jaeger"
+            return Malformed(words, cluster=self.http.cluster)
         read = _object(answer) or {}
         errors = read.get("errors")
         said = _words(read.get("error")) or (_words(errors[0]) if isinstance(errors, list) and errors else "")
