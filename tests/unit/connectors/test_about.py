@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,11 +15,13 @@ from federation_core.connectors.stores.segments import SegmentStore
 from federation_core.errors import TimedOut, Unreachable
 from federation_core.health import About
 from federation_core.query import Deadline
+from tests.support.every_backend import all_questions
 from tests.support.prometheus_replies import PROMETHEUS_2, Reply, Request, answering, hang, success
 from tests.support.prometheus_server import _free_port
 
 NOW_MS = 1_795_496_400_000
-SIGNALS = {"prometheus": "metrics", "loki": "logs", "tempo": "traces", "jaeger": "traces"}
+#: Every kind that has a URL, with one of its signals.
+SIGNALS = dict(reversed(all_questions()))
 #: What a Prometheus says that has taken nothing since it started.
 NO_SAMPLE = {"minTime": 2**63 - 1, "maxTime": -(2**63)}
 REFUSED, NOT_THERE, BROKEN = Reply(b"no", 401), Reply(b"404 page not found", 404), Reply(b"oh", 500)
@@ -124,7 +126,7 @@ class TestLoki:
 
 
 class TestTempo:
-    BUILD: Any = {"/api/status/buildinfo": Reply({"version": "v3.0.3"})}
+    BUILD: ClassVar[Any] = {"/api/status/buildinfo": Reply({"version": "v3.0.3"})}
     FOUND = Reply({"traces": [{"traceID": "1", "startTimeUnixNano": str((NOW_MS - 4) * 1_000_000)}]})
 
     def test_tempo_tells_its_release_and_a_recent_trace(self) -> None:

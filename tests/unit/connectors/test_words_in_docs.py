@@ -33,7 +33,7 @@ REPLIES = {
     "plain to TLS": Reply(b"Client sent an HTTP request to an HTTPS server.\n", 400),
 }
 #: Every kind that has a URL, with one of its signals.
-SIGNALS = {kind: signal for kind, signal in reversed(all_questions())}
+SIGNALS = dict(reversed(all_questions()))
 
 
 def explained() -> Iterator[re.Pattern[str]]:
