@@ -26,7 +26,7 @@ from federation_core.outcome import ClusterVerdict, Coverage, Partial, Result, S
 from federation_core.plan import Cut, Leaf, Plan, Shard, fingerprint
 from federation_core.query import Deadline, Query, cluster_deadline_ms
 from federation_core.required import require_coverage
-from federation_core.signals import ROOM, Room, SignalKind, Silence, Silent, kind_named
+from federation_core.signals import ROOM, Room, SignalKind, Silence, Silent, kind_named, never_suffices
 from federation_core.tenancy import Scope
 from federation_core.topology.presence import engines_of, shut, why_absent
 from federation_core.topology.retention import cut_notes, cut_to_kept, told_with
@@ -122,7 +122,9 @@ def without(plan: Plan, refusing: Sequence[ClusterVerdict]) -> Plan:
     names = {row.cluster for row in refusing}
     shards = tuple(shard for shard in plan.shards if shard.cluster_name not in names)
     left_out = Coverage.of((*plan.left_out, *refusing)).clusters
-    best = (told_with(ClusterVerdict(s.cluster_name, Verdict.OK), plan.cuts) for s in shards)
+    # Where newer entries may fill the answer, what is asked of a cluster may be all that is needed of it.
+    cuts = plan.cuts if kind_named(plan.query.signal).suffices is never_suffices else {}
+    best = (told_with(ClusterVerdict(s.cluster_name, Verdict.OK), cuts) for s in shards)
     require_coverage(plan, Coverage.of((*left_out, *best)))
     return replace(plan, shards=shards, left_out=left_out)
 
@@ -215,8 +217,13 @@ def coverage_of(plan: Plan, partials: Mapping[str, Partial], served: Collection[
     for shard in plan.shards:
         name = shard.cluster_name
         told = partials[name].verdict() if name in partials else _silent(plan, name, served)
-        rows[name] = told_with(told, plan.cuts)
+        rows[name] = told if name in partials and _suffices(plan, partials[name]) else told_with(told, plan.cuts)
     return Coverage.of(rows)
+
+
+def _suffices(plan: Plan, partial: Partial) -> bool:
+    payloads, suffices = partial.payloads, kind_named(plan.query.signal).suffices
+    return bool(payloads) and all(suffices(payload, plan.query) for payload in (payloads or {}).values())
 
 
 def _silent(plan: Plan, cluster: str, served: Collection[str]) -> ClusterVerdict:

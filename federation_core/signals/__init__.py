@@ -131,6 +131,11 @@ def _no_advice(expr: Any, query: Query, intervals_ms: Mapping[str, int]) -> Advi
     return Advice()
 
 
+def never_suffices(payload: Any, query: Query) -> bool:
+    """Whatever there is, older too, may be in the answer."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class SignalKind:
     """One signal's functions. `Expr` and `Payload` below are the signal's own immutable types.
@@ -152,6 +157,7 @@ class SignalKind:
     advise(Expr, Query, cluster → ms) → Advice: what does not fit how often the clusters have samples, where known.
     keep(root, Query, leaves, oldest_ms) → Kept: what to ask of a cluster that has nothing older, so that no answer
         rests on less than it says. Leaves that reach back no further are returned as they are.
+    suffices(payload, Query) → whether nothing older of its cluster could be in the answer, as what is newer fills it.
     """
 
     name: str
@@ -171,6 +177,7 @@ class SignalKind:
     engine_notes: Callable[[str, Sequence[Shard], Mapping[str, str]], tuple[str, ...]] = _no_notes
     advise: Callable[[Any, Query, Mapping[str, int]], Advice] = _no_advice
     keep: Callable[[str, Query, Sequence[Leaf], int], Kept] = kept_since
+    suffices: Callable[[Any, Query], bool] = never_suffices
 
 
 @cache

@@ -74,6 +74,11 @@ def redact(payload: Entries, scope: Scope, cluster: str) -> tuple[Entries, int]:
     return kept, len(payload) - len(kept)
 
 
+def suffices(payload: Entries, query: Query) -> bool:
+    """Tell whether a part has its newest entries, as many as the answer: older ones have no place in it."""
+    return query.direction == "backward" and len(payload) >= distribute.limit_of(query)
+
+
 def size(payload: Entries) -> tuple[int, int]:
     """Return the numbers of streams and of entries."""
     return payload.streams, len(payload)
@@ -114,4 +119,5 @@ KIND = SignalKind(
     encode=encode,
     decode=decode,
     to_json=to_json,
+    suffices=suffices,
 )

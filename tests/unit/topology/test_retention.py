@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from federation_core.config import Backend, Cluster
-from federation_core.federate import combine, plan
+from federation_core.federate import combine, coverage_of, plan, without
+from federation_core.labels import Labels
 from federation_core.outcome import ClusterVerdict, Partial, Verdict
 from federation_core.plan import Cut, Plan
-from federation_core.query import Query, TimeRange
-from federation_core.signals.logs.payload import Entries
+from federation_core.query import Direction, Query, Requirement, TimeRange
+from federation_core.signals.logs.payload import Entries, Entry
 from federation_core.times import format_time
 from federation_core.topology.retention import told_with
 from tests.support.federations import scope_over
@@ -82,6 +85,21 @@ def test_an_answer_that_begins_later_is_partial_and_one_that_failed_has_failed()
     assert "; asked from" in found.warnings[0]
     silent = combine(made, {"dev": there["dev"]}, ["dev", "prod"])
     assert [(row.cluster, row.verdict) for row in silent.coverage.missing] == [("prod", Verdict.TIMED_OUT)]
+
+
+@pytest.mark.parametrize(
+    ("found", "direction", "verdict"),
+    [(2, "backward", Verdict.OK), (1, "backward", Verdict.PARTIAL), (2, "forward", Verdict.PARTIAL)],
+)
+def test_what_newer_entries_fill_needs_nothing_older(found: int, direction: Direction, verdict: Verdict) -> None:
+    """Of the newest hundred lines none is older than what is kept, if so many are kept."""
+    made = planned("logs", "{}", NOW_MS - 8 * HOUR_MS)
+    made = replace(made, query=replace(made.query, limit=2, direction=direction, requirement=Requirement.parse("all")))
+    lines = Entries.of([Entry(NOW_MS * 1_000_000 - age_ns, "x", Labels()) for age_ns in range(found)], more=True)
+    there = {name: Partial("q", name, payloads={"entries": lines}) for name in ("dev", "prod")}
+    assert coverage_of(made, there, ["dev", "prod"]).clusters[1].verdict is verdict
+    # Before they are there, nobody knows.
+    assert without(made, []) == made
 
 
 def test_what_cut_an_answer_short_is_said_beside_what_was_not_asked() -> None:
