@@ -293,7 +293,7 @@ def queries(draw: st.DrawFn) -> str:
 
 
 class TestExact:
-    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         st.lists(ENTRIES, max_size=30), queries(), st.integers(1, 12), st.sampled_from(["forward", "backward"]),
         st.integers(16, 40),
@@ -354,8 +354,10 @@ class TestExact:
         """The words are those of VictoriaLogs' issues: "since it requires more than 51MB of memory"."""
         lines = recorded_lines("prod")
         model = Model(lines, most_sorted=100)
-        found = entries_of(fetch(over(model.reply), "{}", limit=250))
-        assert found == answer("{}", lines, 250, "backward")
+        for text in ("{}", '{} != "' + "long" * 200 + '"'):
+            assert entries_of(fetch(over(model.reply), text, limit=250)) == answer(text, lines, 250, "backward")
+        with pytest.raises(Rejected, match="refuses the query: it requires more than 51MB of memory"):
+            fetch(over(Model(lines, most_sorted=0).reply), "{}")
 
     def test_lines_of_streams_too_new_to_be_named_are_said_to_be_missing(self) -> None:
         """VictoriaMetrics issue 6042: the index shows a stream's labels some seconds after its first lines."""

@@ -50,7 +50,7 @@ _LABEL: Final = re.compile(r'([^=",{}]+|"(?:[^"\\]|\\.)*")="((?:[^"\\]|\\.)*)"(?
 _ESCAPE: Final = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))", re.DOTALL)
 _ESCAPED: Final = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True))
 #: What sorting a page takes too much of, so that a smaller one may be had.
-_TOO_MUCH: Final = re.compile(r"requires more than \S+ of memory")
+_TOO_MUCH: Final = re.compile(rb"it requires more than \S+ of memory")
 #: Whom a refusal was sent to is for the backend's own log.
 _ADDRESSED: Final = re.compile(rb'remoteAddr: "[^"]*"(?:, X-Forwarded-For: "[^"]*")?; (?:requestURI: [^;]*; )?')
 _RELEASE: Final = re.compile(r'^vm_app_version\{[^}]*short_version="([^"]*)"', re.MULTILINE)
@@ -96,7 +96,7 @@ class VictoriaLogs:
             try:
                 page, size_bytes = self._lines(text, deadline, left_bytes)
             except Rejected as refused:
-                if size <= _FEWEST_LINES or not _TOO_MUCH.search(refused.message):
+                if size <= _FEWEST_LINES or not _TOO_MUCH.search(refused.message.encode()):
                     raise
                 most = size // 2
                 continue
@@ -168,7 +168,8 @@ class VictoriaLogs:
         answer = self._http.ask("POST", _API + path, fields, deadline, max_bytes=max_bytes, headers=self._tenant)
         if answer.status == 200:
             return answer
-        answer = replace(answer, body=_ADDRESSED.sub(b"", answer.body))
+        too_much = _TOO_MUCH.search(answer.body)
+        answer = replace(answer, body=too_much[0] if too_much else _ADDRESSED.sub(b"", answer.body))
         if answer.status == 400 and answer.body.startswith((b"cannot parse query", b"unsupported path")):
             # What is refused otherwise is readable, and too much of something.
             raise Malformed(f"the backend cannot read the query: {words_of(answer)}", cluster=self._http.cluster)
