@@ -8,6 +8,7 @@ the API. Configured as `{kind: jaeger, url: URL}` under `traces`; for VictoriaTr
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from federation_core.config import Backend, Cluster
@@ -19,6 +20,7 @@ from federation_core.connectors.backends.jaeger_search import ServiceSearch, Tra
 from federation_core.connectors.http import open_client
 from federation_core.connectors.trace_search import (
     DEFAULT_LIMIT,
+    NS_PER_S,
     Allowance,
     StretchedSearch,
     at_once,
@@ -35,6 +37,8 @@ from federation_core.tenancy import Scope
 
 #: More services than this are not searched one by one.
 MOST_SERVICES: Final = 200
+#: Services of which a few traces are looked at to learn what the store makes of an error.
+_SAMPLED: Final = 4
 #: Stores list the services of so many days at least.
 _LISTED_MS: Final = 3 * 86_400_000
 
@@ -65,15 +69,17 @@ class Jaeger:
         if start_ns >= end_ns:
             return Fetched(FoundTraces())
         services, cut, warnings = self._services(search, leaf, deadline)
-        query, limit = to_query(search), leaf.limit or DEFAULT_LIMIT
+        limit = leaf.limit or DEFAULT_LIMIT
+        query = to_query(search, by_error=self._traits.finds_errors is not False)
+        asking = partial(ServiceSearch, self._api, deadline=deadline, traits=self._traits)
 
         def search_all(query: JaegerQuery) -> StretchedSearch:
             allowance = Allowance(self._cluster)
 
             def search_one(service: str) -> StretchedSearch:
                 stretched = StretchedSearch("Jaeger", search, (start_ns, end_ns), leaf.direction, limit)
-                asking = ServiceSearch(self._api, query, service, deadline, allowance, self._traits)
-                stretched.run(asking.find, asking.fetch)
+                one = asking(query=query, service=service, allowance=allowance)
+                stretched.run(one.find, one.fetch)
                 return stretched
 
             together = StretchedSearch("Jaeger", search, (start_ns, end_ns), leaf.direction, limit)
@@ -83,9 +89,21 @@ class Jaeger:
             return together
 
         together = search_all(query)
-        if ERROR in query.tags and not self._traits.finds_errors:
-            # Nothing was ever found by it: it may be that there is nothing, or that the store does not know the tag.
-            together = search_all(to_query(search, by_error=False))
+        if ERROR in query.tags and self._traits.finds_errors is None:
+            # It may be that there are no errors, or that the store does not know the tag: a few traces may tell.
+            allowance, unsure = Allowance(self._cluster), len(services) > _SAMPLED
+            for service in services[:_SAMPLED]:
+                sample = asking(query=JaegerQuery(), service=service, allowance=allowance)
+                stopped = sample.find(start_ns // NS_PER_S, -(-end_ns // NS_PER_S), limit + 1).stopped
+                if sample.holds_errors((start_ns, end_ns)):
+                    self._traits.finds_errors = False
+                    together, unsure = search_all(to_query(search, by_error=False)), False
+                    break
+                unsure = unsure or stopped
+            if unsure:
+                warnings += (
+                    f"cluster {self._cluster}: no error is found, but the store may have errors without a tag",
+                )
         found, said = together.answer()
         return Fetched(found, warnings, said)
 

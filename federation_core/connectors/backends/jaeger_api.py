@@ -136,8 +136,10 @@ class JaegerApi:
             raise self._refusal(answer)
         whole = _object(answer)
         # One object, or one a line where the answer is sent in pieces.
-        lines = [line for line in answer.body.splitlines() if line.strip()]
-        pieces = [whole] if whole is not None else [_object(replace(answer, body=line)) for line in lines]
+        lines = answer.body.splitlines() if whole is None else ()
+        pieces = (
+            [whole] if whole is not None else [_object(replace(answer, body=line)) for line in lines if line.strip()]
+        )
         spans, said = list[Span](), list[str]()
         for piece in pieces or [None]:
             if piece is None or not ("result" in piece or "error" in piece or "resourceSpans" in piece):

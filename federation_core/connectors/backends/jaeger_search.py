@@ -20,7 +20,7 @@ from federation_core.connectors.trace_search import Allowance, SearchAnswer, Tra
 from federation_core.labels import MatchOp
 from federation_core.query import Deadline
 from federation_core.signals.traces.expr import SpanSearch
-from federation_core.signals.traces.payload import Span, TracePart
+from federation_core.signals.traces.payload import Span, SpanStatus, TracePart
 
 _ROWS_PER_TRACE: Final = 3
 #: So many times as many traces are asked for where rows may have been all that was read.
@@ -35,8 +35,8 @@ _NAMES: Final = re.compile(r"[A-Za-z0-9_./:-]+(\|[A-Za-z0-9_./:-]+)*")
 class Traits:
     """What is known of the store behind a Jaeger, as its answers show it."""
 
-    #: Whether it has found a span by its tag `error`, which some do not make of a status.
-    finds_errors: bool = False
+    #: Whether it finds a span by the tag `error`, which some do not make of a status; None while that is not known.
+    finds_errors: bool | None = None
     #: Whether it may count rows of an index where it is to count traces.
     may_count_rows: bool = True
 
@@ -76,6 +76,12 @@ class ServiceSearch:
     def fetch(self, trace_ids: Sequence[str]) -> list[TraceAnswer]:
         """Return traces of those that were found last."""
         return [TraceAnswer(TracePart(trace_id, self._held[trace_id])) for trace_id in trace_ids]
+
+    def holds_errors(self, window_ns: tuple[int, int]) -> bool:
+        """Tell whether what was found last has a failed span that a search by the tag `error` ought to have found."""
+        start_ns, end_ns = window_ns
+        spans = (span for spans in self._held.values() for span in spans if span.service == self.service)
+        return any(span.status is SpanStatus.ERROR and start_ns <= span.start_ns < end_ns for span in spans)
 
     def _rows(self, start_s: int, end_s: int) -> list[tuple[int, str]]:
         """Return the rows that an index has of what was found, one for each span: its time in us, and its trace."""

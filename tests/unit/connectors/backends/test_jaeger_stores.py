@@ -195,7 +195,8 @@ def search(
     window = TimeRange(START_S * 1000, (START_S + seconds) * 1000)
     fetched = connector.fetch(Leaf("t", text, window, limit, direction), scope_of(["prod"]), FAR_DEADLINE)
     assert isinstance(fetched.payload, FoundTraces)
-    return [part.trace_id for part in fetched.payload.parts], fetched.payload.more, fetched.truncated
+    said = "; ".join(filter(None, (fetched.truncated, *fetched.warnings)))
+    return [part.trace_id for part in fetched.payload.parts], fetched.payload.more, said
 
 
 def truth(store: Store, text: str, seconds: int, direction: Direction) -> list[str]:
@@ -266,6 +267,24 @@ def test_values_that_are_patterns_elsewhere_are_found(kind: type[Store], value: 
 def test_errors_are_found_whether_or_not_they_make_a_tag(kind: type[Store]) -> None:
     store = kind([span(1, S_US, error=True), span(2, S_US)])
     assert search(store, "{ status = error }", 20, 60) == ([f"{1:032x}"], False, "")
+
+
+def test_a_store_that_may_hide_errors_is_not_searched_through_but_that_is_said() -> None:
+    store = Store([span(n, n * S_US // 100) for n in range(1, 2000)])
+    found, more, said = search(store, "{ status = error }", 20, 60)
+    assert (found, more) == ([], False)
+    assert said == "cluster prod: no error is found, but the store may have errors without a tag"
+    assert len(store.searches) == 2
+
+
+def test_a_store_that_makes_no_tag_of_an_error_is_asked_for_none_again() -> None:
+    store = ClickHouse([span(1, S_US, error=True), span(2, S_US)])
+    connector = Jaeger("prod", JaegerApi(store))  # type: ignore[arg-type]
+    leaf = Leaf("t", '{ service = "web" && status = error }', TimeRange(START_S * 1000, (START_S + 60) * 1000), 5)
+    for asked in ([True, False, False], [False]):
+        store.searches.clear()
+        assert len(connector.fetch(leaf, scope_of(["prod"]), FAR_DEADLINE).payload.parts) == 1
+        assert ["tags" in request for request in store.searches] == asked
 
 
 def test_a_store_that_has_found_an_error_by_its_tag_is_believed_when_it_finds_none() -> None:
