@@ -40,7 +40,7 @@ pytestmark = pytest.mark.heavy
 
 SECRET = "s3cr3t-t0ken"
 #: Long enough that what ends by itself ends before; what does not is given little time.
-LONG_MS, SHORT_MS = 60_000, 500
+LONG_MS, SHORT_MS = 60_000, 300
 JSON = {"Content-Type": "application/json"}
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 LOGIN = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body><form action='/login'></form></body></html>"
