@@ -53,6 +53,7 @@ def faulty(act: Act, tls: ssl.SSLContext | None = None) -> Iterator[FaultServer]
                 server.heads.append(head)
                 if head:
                     act(sock, server)
+                _end(sock)
 
     def accept() -> None:
         with suppress(OSError):
@@ -82,14 +83,20 @@ def _shake_hands(sock: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
     try:
         over_tls.do_handshake()
     except OSError:
-        # Closed with something unread the connection would be reset, and what TLS has said might be lost.
-        with over_tls, suppress(OSError):
-            socket.socket.shutdown(over_tls, socket.SHUT_WR)
-            over_tls.settimeout(1)
-            while socket.socket.recv(over_tls, 65536):
-                pass
+        with over_tls:
+            _end(over_tls)
         raise
     return over_tls
+
+
+def _end(sock: socket.socket) -> None:
+    """Say that nothing more comes, and read the rest: closed with something unread the connection would be reset."""
+    with suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_WR)
+        sock.settimeout(1)
+        # Past TLS, of which nothing more is understood here.
+        while socket.socket.recv(sock, 65536):
+            pass
 
 
 def read_head(sock: socket.socket) -> bytes:
@@ -130,6 +137,7 @@ def reset(sock: socket.socket, server: FaultServer) -> None:
     """End the connection by a reset, as a process does that is killed."""
     server.wait(0.02)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
 
 
 def drip(sock: socket.socket, server: FaultServer) -> None:
