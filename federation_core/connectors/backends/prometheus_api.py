@@ -43,6 +43,8 @@ NOTHING_LESS: Final[Fields] = (
 )
 #: The longest that a backend is told it may take; a number of any size is not understood everywhere.
 _LONGEST_MS: Final = 3_600_000
+#: `[1,"1"]`
+_SHORTEST_SAMPLE_BYTES: Final = 7
 #: Metadata is small: an answer above this is none that anybody can use.
 _METADATA_BYTES: Final = 64 * 1024 * 1024
 
@@ -171,23 +173,28 @@ class SampleCap:
     """Counts the samples of an answer while it comes, and ends it above the limit.
 
     A sample is `[time,"value"]`. Within a string a quote before a bracket is escaped, so that what is counted is
-    samples, and the few other lists of strings in an envelope.
+    samples, and the few other lists of strings in an envelope. An answer too short to have too many is not counted.
     """
 
     def __init__(self, cluster: str, limit: str, allowed: int) -> None:
         self._cluster, self._limit, self._allowed = cluster, limit, allowed
         self._seen, self._tail = 0, b""
+        #: What has come and is not counted yet: the client holds it anyway.
+        self._kept: list[bytes] = []
+        self._size = 0
 
     def __call__(self, chunk: bytes) -> None:
         """Count one chunk.
 
         Raises QueryTooLarge.
         """
-        text = self._tail + chunk
-        self._seen += text.count(b'"]') - text.count(b'\\"]')
-        # The beginning of what may stand across two chunks is looked at again; it is too short to count by itself.
-        begun = (tail for tail in (b'\\"', b'"', b"\\") if text.endswith(tail))
-        self._tail = next(begun, b"")
+        self._kept.append(chunk)
+        self._size += len(chunk)
+        if self._size <= self._allowed * _SHORTEST_SAMPLE_BYTES:
+            return
+        for kept in self._kept:
+            self._count(kept)
+        self._kept.clear()
         if self._seen > self._allowed:
             raise QueryTooLarge(
                 f"the query needs more than {self._allowed} values of cluster {self._cluster}",
@@ -195,3 +202,10 @@ class SampleCap:
                 asked=self._seen,
                 allowed=self._allowed,
             )
+
+    def _count(self, chunk: bytes) -> None:
+        text = self._tail + chunk
+        self._seen += text.count(b'"]') - text.count(b'\\"]')
+        # The beginning of what may stand across two chunks is looked at again; it is too short to count by itself.
+        begun = (tail for tail in (b'\\"', b'"', b"\\") if text.endswith(tail))
+        self._tail = next(begun, b"")
