@@ -78,7 +78,15 @@ def faulty(act: Act, tls: ssl.SSLContext | None = None) -> Iterator[FaultServer]
         listening.close()
 
 
+class _Closed(ssl.SSLSocket):
+    """One that is closed with the last who knows it: of a client that is gone at once the library leaves one behind."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def _shake_hands(sock: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
+    tls.sslsocket_class = _Closed
     over_tls = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
     try:
         over_tls.do_handshake()
