@@ -138,14 +138,22 @@ def run_shard(shard: Shard, connector: Connector, clock: Clock, cancellation: Ca
     started_ms = clock()
     try:
         partial = _run_shard(shard, connector, Deadline(shard.deadline_ms, clock, cancellation))
-    except FederationError as exc:
+    except InternalError as exc:
         partial = Partial(shard.query_id, shard.cluster_name, error=exc)
+    except FederationError as exc:
+        partial = Partial(shard.query_id, shard.cluster_name, error=_alone(exc))
     except Exception as exc:
         # A bug must cost this cluster's share and nothing else; the type's name is enough to find it in the log.
         error = InternalError(f"{type(exc).__name__} in the worker of {shard.cluster_name}")
         error.__cause__ = exc
         partial = Partial(shard.query_id, shard.cluster_name, error=error)
     return replace(partial, elapsed_ms=clock() - started_ms)
+
+
+def _alone(error: FederationError) -> FederationError:
+    """Return an error without the frames it came through, which hold what was read of the answer: hundreds of MB."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _run_shard(shard: Shard, connector: Connector, deadline: Deadline) -> Partial:

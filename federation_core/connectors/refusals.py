@@ -15,6 +15,8 @@ from federation_core.connectors.http import Answer
 from federation_core.errors import ClusterError, Malformed, Rejected, TimedOut, TooLarge, Unreachable
 
 _WORDS: Final = 500
+#: One that takes no more requests now is there: it is throttled and has not failed, whether or not it says until when.
+_SOON_S: Final = 1.0
 #: A URL, an address with or without a port, a name with a port.
 _ADDRESS: Final = re.compile(
     r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'\\<>]+"
@@ -66,10 +68,10 @@ def without_addresses(words: str) -> str:
 
 
 def retry_after(answer: Answer) -> dict[str, float]:
-    """Return `retry_after_s` as the backend says it, in seconds or as a time on its own clock; empty where it does not.
+    """Return `retry_after_s` as the backend says it, in seconds or as a time on its own clock; soon where it does not.
 
     >>> retry_after(Answer(429, {"retry-after": "7"}, b"")), retry_after(Answer(429, {"retry-after": "soon"}, b""))
-    ({'retry_after_s': 7.0}, {})
+    ({'retry_after_s': 7.0}, {'retry_after_s': 1.0})
     """
     text = answer.headers.get("retry-after", "")
     if text.isascii() and text.isdecimal() and len(text) < 7:
@@ -77,5 +79,5 @@ def retry_after(answer: Answer) -> dict[str, float]:
     try:
         left = parsedate_to_datetime(text) - parsedate_to_datetime(answer.headers.get("date", ""))
     except (ValueError, TypeError, OverflowError):
-        return {}
+        return {"retry_after_s": _SOON_S}
     return {"retry_after_s": max(left.total_seconds(), 0.0)}

@@ -369,3 +369,16 @@ def test_equal_questions_of_one_scope_have_one_fingerprint_and_all_others_differ
     }
     assert len(same) == 1
     assert len(same | different) == 7
+
+
+def test_an_error_does_not_keep_the_answer_that_it_came_of() -> None:
+    """A traceback's frames hold what was read; the errors of a few answers would fill a worker's memory."""
+    try:
+        raise ValueError("of the answer's reader") from OSError("below it")
+    except ValueError as cause:
+        error = Malformed("no answer", cluster="prod")
+        error.__cause__ = cause
+    shard = next(shard for shard in planned().shards if shard.cluster_name == "prod")
+    kept = run_shard(shard, FailingConnector(error), lambda: NOW).error
+    assert kept is not None
+    assert (kept.__traceback__, kept.__cause__, kept.__context__) == (None, None, None)
