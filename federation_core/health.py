@@ -49,9 +49,10 @@ class BackendBreaker:
 class BackendHealth:
     """The last that is known of one backend; `signal` is its entry in the configuration. Times by the reader's clock.
 
-    `up` is None until a worker has probed it, and `error` says in words why it is not up. `latency_ms` is how long the
-    last probe took. `breaker_since_ms` is since when nothing asks it and `retry_ms` when it is tried again; both are
-    None while the breaker is closed.
+    `up` is None until a worker has probed it, and `error` says in words why it is not up. One that is up may have words
+    too: it takes no more just now, or answers others and not all workers.
+    `latency_ms` is how long the last probe took. `breaker_since_ms` is since when nothing asks it and `retry_ms` when
+    it is tried again; both are None while the breaker is closed.
     """
 
     signal: str

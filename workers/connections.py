@@ -1,7 +1,8 @@
 """The connectors of a worker process: one per cluster and signal, and how the backends behind them stand.
 
-Rule: a connector is opened when it is first needed, and once, whoever needs it. Of what a cluster's backends may be
-asked at once this process takes its share, as soon as it is told how many there are.
+Rule: a connector is opened when it is first needed, and once, whoever needs it; one that does not come to an end, as it
+reads a file that hangs, keeps nobody from another. Of what a cluster's backends may be asked at once this process takes
+its share, as soon as it is told how many there are.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Connections:
         self.standing.listen(lambda cluster, told: divide(cluster, told.processes, told.rank))
         self._settings = settings
         self._open: dict[tuple[str, str], Connector] = {}
-        self._opening = Lock()
+        self._opening: dict[tuple[str, str], Lock] = {}
 
     def connector(self, cluster_name: str, signal: str) -> Connector:
         """Return the connector to a cluster's backend for a signal.
@@ -37,7 +38,7 @@ class Connections:
         found = self._open.get(key)
         if found is not None:
             return found
-        with self._opening:
+        with self._opening.setdefault(key, Lock()):
             if key not in self._open:
                 cluster = self._settings.cluster(cluster_name)
                 backend = cluster.backend_for(signal)

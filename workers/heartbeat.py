@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Sequence
 from itertools import count
 from threading import Event, Thread
-from time import sleep
+from time import monotonic, sleep
 
 from federation_core.connectors.stores.jobs_beats import ALIVE_MS, Heartbeats
 from federation_core.errors import StoreUnavailable
@@ -26,6 +26,8 @@ BEAT_EVERY_S = 1.0
 #: The next beat while a cluster's tasks are not fetched yet, or after one that Redis did not hear: a worker that beats
 #: late after an outage of Redis is taken for dead.
 _SOON_S = 0.2
+#: However much somebody is in a hurry, two beats are not closer: whatever makes one more of each does not spin.
+_APART_S = 0.2
 _log = logging.getLogger(__name__)
 
 
@@ -76,9 +78,11 @@ class Heart:
     def _beat(self) -> None:
         name = worker_name(self._fetchers.owner)
         while not self._stopping.is_set():
+            begun_s = monotonic()
             served = [cluster for cluster in self._clusters if not self._fetchers.misses(cluster)]
             settled = self._send(served, name) and len(served) == len(self._clusters)
             self._standing.hurried.wait(BEAT_EVERY_S if settled else _SOON_S)
+            self._stopping.wait(begun_s + _APART_S - monotonic())
             self._standing.hurried.clear()
         while not self._send(self._clusters, name, alive_ms=0):
             sleep(BEAT_EVERY_S)
@@ -99,7 +103,7 @@ class Heart:
                 prober.engines() if prober else {},
                 seen=report.seen,
                 number=next(self._numbers),
-                probes=prober is not None and prober.running,
+                probes=prober.able() if prober else {},
             )
             self._standing.heard(report, told)
             self._fetchers.hold()

@@ -29,7 +29,9 @@ FIRST_PROBE_S = 1.0
 _APART_S = 0.05
 PROBE_EVERY_S = 10.0
 #: After a probe that has failed, until the breaker is open; after queries have met something wrong.
-PROBE_AGAIN_S, PROBE_SOON_S = 2.0, 1.0
+PROBE_AGAIN_S, PROBE_SOON_S = 1.0, 1.0
+#: So often in a row; where it is still not open then, others of the cluster are well.
+PROBE_AGAIN_TIMES = 10
 #: How often a backend is asked what it is.
 ABOUT_EVERY_S = 60.0
 #: How long a backend may take to answer, and how much later a probe that has not ended is taken for a failed one.
@@ -50,6 +52,8 @@ class _Target:
     due_s: float = 0.0
     begun_s: float = float("-inf")
     given_up_s: float | None = None
+    #: How many probes in a row have failed.
+    failed: int = 0
     about: About = field(default_factory=About)
     about_due_s: float = float("-inf")
     #: What is wrong in a way that is for the log, said once.
@@ -68,22 +72,29 @@ class Prober:
         self._clock = clock
         self._engines: dict[str, str] = {}
         self._stopping = Event()
-        #: Whether it can be told to probe.
-        self.running = False
+        self._entries: dict[str, frozenset[str]] = {
+            name: frozenset(target.backend.signal for target in self._targets if target.cluster == name)
+            for name in clusters
+        }
+        self._running = False
 
     def engines(self) -> Mapping[str, str]:
         """Return cluster → what evaluates there, in a word; without those of which it is not known yet."""
         return self._engines
 
+    def able(self) -> Mapping[str, frozenset[str]]:
+        """Return cluster → the entries of the backends that it can be told to probe."""
+        return self._entries if self._running else {}
+
     def start(self) -> None:
         """Begin to probe, unless it was stopped before."""
         if not self._stopping.is_set():
-            self.running = True
+            self._running = True
             Thread(target=self._run, name="prober", daemon=True).start()
 
     def stop(self) -> None:
         """Probe no more."""
-        self.running = False
+        self._running = False
         self._stopping.set()
         self._standing.awakened.set()
 
@@ -168,17 +179,25 @@ class Prober:
                 target.said = exc.message
                 _log.error("a backend cannot be used", extra={"cluster": target.cluster, "why": exc.message})
             self._tell(target, error=_CONFIGURATION)
+            target.failed += 1
         except FederationError as exc:
+            latency_ms = _since_ms(begun_s)
+            if isinstance(exc, Rejected) and exc.retry_after_s is not None:
+                # One that has more to do than it takes is there, and has answered.
+                self._tell(target, up=True, error=exc.message, latency_ms=latency_ms)
+                target.failed = 0
+                return None
             late = isinstance(exc, TimedOut)
-            # One that has more to do than it takes is there; and a folder may be there any moment.
-            busy = isinstance(exc, Rejected) and exc.retry_after_s is not None
-            counts = late or not (busy or (target.cluster, target.backend.signal) in self._standing.beside)
-            self._tell(target, error=_LATE if late else exc.message, latency_ms=_since_ms(begun_s), counts=counts)
+            # A folder may be there any moment.
+            counts = late or (target.cluster, target.backend.signal) not in self._standing.beside
+            self._tell(target, error=_LATE if late else exc.message, latency_ms=latency_ms, counts=counts)
+            target.failed += counts
         else:
             self._tell(target, latency_ms=_since_ms(begun_s))
-            target.said = ""
+            target.said, target.failed = "", 0
             return connector
-        target.due_s = min(target.due_s, monotonic() + PROBE_AGAIN_S)
+        if target.failed <= PROBE_AGAIN_TIMES:
+            target.due_s = min(target.due_s, monotonic() + PROBE_AGAIN_S)
         return None
 
     def _ask_about(self, target: _Target, connector: Connector) -> None:
@@ -196,11 +215,17 @@ class Prober:
                 if word := kind.engine_of(connector, self._deadline()):
                     self._engines = {**self._engines, target.cluster: word}
 
-    def _tell(self, target: _Target, *, error: str = "", latency_ms: int | None = None, counts: bool = True) -> None:
-        backend = target.backend
-        health = BackendHealth(
-            backend.signal, backend.kind, not error, latency_ms=latency_ms, error=error, about=target.about
-        )
+    def _tell(
+        self,
+        target: _Target,
+        *,
+        error: str = "",
+        up: bool | None = None,
+        latency_ms: int | None = None,
+        counts: bool = True,
+    ) -> None:
+        signal, kind, up = target.backend.signal, target.backend.kind, not error if up is None else up
+        health = BackendHealth(signal, kind, up, latency_ms=latency_ms, error=error, about=target.about)
         self._standing.probed(health, target.cluster, counts=counts)
 
     def _say(self, target: _Target, exc: Exception) -> None:

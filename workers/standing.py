@@ -3,9 +3,11 @@
 Rule: only what says something about the backend counts. A probe does; of the queries one that has been answered, and
 one that has reached nobody, of which between two probes one counts. What else goes wrong with a query (its time is
 over, its answer is nonsense) may be the query's own doing, and only brings the next probe forward, so that no tenant
-can close a backend to the others. Nor does a store beside the worker that is not there yet: to ask it costs nothing.
-Nobody is refused on old news: not once no beat is answered any more, and no shard on what was told before it came,
-since who sent it may have known better; the next beat is then sent at once.
+can close a backend to the others, nor are they told what was answered to it. A store beside the worker that is not
+there yet does not count either: to ask it costs nothing. What fails for another process is probed from here too, before
+it is closed to all; but once, and not at once where it was well just now, or a worker that alone has no way to it would
+have all others probe it for ever. Nobody is refused on old news: not once no beat is answered any more, and no shard on
+what was told before it came, since who sent it may have known better; the next beat is then sent at once.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ from federation_core.health import About, BackendBreaker, BackendHealth, Breaker
 
 #: A row that says nothing new is not sent more often.
 ROW_EVERY_S = 5.0
+#: What was well so short a time ago is not probed at once when it fails for another process. It must be before it is
+#: closed to all: that leaves the way of two beats, and time for a probe (`EVERYBODY_MS`).
+WELL_FOR_S = 2.0
 #: How long a shard that is about to be refused may wait for the answer to a beat: its query may be cancelled meanwhile.
 NEWS_WITHIN_S = 1.0
 #: A cluster, and the entry of one of its backends in the configuration.
@@ -77,6 +82,8 @@ class Standing:
         #: Where the failure of a query has been counted since the last probe.
         self._counted: set[Key] = set()
         self._suspects: set[Key] = set()
+        #: Since when a backend failed when that last brought its probe forward, in Redis' time.
+        self._failing_ms: dict[Key, int] = {}
         self._to_probe: set[Key] = set()
         self._rows: dict[Key, _Row] = {}
         self._told: Mapping[str, Told] = {}
@@ -98,22 +105,23 @@ class Standing:
             if isinstance(error, Unreachable) and key not in self.beside:
                 if key not in self._counted:
                     self._counted.add(key)
-                    self._see(key, Sighting(failed=1, words=error.message))
+                    self._see(key, Sighting(failed=1))
             elif not isinstance(error, Unreachable | _AMBIGUOUS):
                 return
-            if key in self._suspects:
+            if key in self._suspects or self._fails_here(key):
                 return
             self._suspects.add(key)
         self.awakened.set()
 
     def probed(self, health: BackendHealth, cluster: str, *, counts: bool = True) -> None:
-        """Note how a probe has ended; one that does not count as a failure is shown and decides nothing."""
+        """Note how a probe has ended; one that does not count as a failure is shown and opens nothing."""
         key = (cluster, health.signal)
         with self._lock:
             awaited = key in self._to_probe
             for noted in (self._counted, self._suspects, self._to_probe):
                 noted.discard(key)
-            if health.up:
+            # This process was told to find out whether it hangs, and it does not.
+            if health.up or (awaited and not counts):
                 self._see(key, Sighting(answered=True))
             elif counts:
                 self._see(key, Sighting(failed=1, words=health.error))
@@ -185,15 +193,16 @@ class Standing:
                 if _says(row.health) == _says(health):
                     row.sent_s = now_s
             to_probe = {(cluster, entry) for cluster, answer in told.items() for entry in answer.to_probe}
-            failing = {
-                (cluster, entry)
-                for cluster, answer in told.items()
-                for entry, breaker in answer.breakers.items()
-                if breaker.state is Breaker.CLOSED
-            }
             self._to_probe |= to_probe
             # What fails for another process may be well from here; that must be known before it is closed to all.
-            self._suspects |= failing
+            failing = {
+                (cluster, entry): breaker.since_ms
+                for cluster, answer in told.items()
+                for entry, breaker in answer.breakers.items()
+                if breaker.state is Breaker.CLOSED and self._is_news((cluster, entry), breaker.since_ms, now_s)
+            }
+            self._failing_ms.update(failing)
+            self._suspects.update(failing)
         with self._news:
             self._told, self._told_s = dict(told), report.at_s
             self._news.notify_all()
@@ -203,10 +212,20 @@ class Standing:
             for listener in self._listeners:
                 listener(cluster, answer)
 
+    def _fails_here(self, key: Key) -> bool:
+        """Tell whether the last probe failed: then there is another one soon, and nothing more to find out."""
+        row = self._rows.get(key)
+        return row is not None and not row.health.up
+
+    def _is_news(self, key: Key, since_ms: int, now_s: float) -> bool:
+        row = self._rows.get(key)
+        known = row is not None and (not row.health.up or now_s - row.at_s < WELL_FOR_S)
+        return not known and self._failing_ms.get(key) != since_ms
+
     def _see(self, key: Key, new: Sighting) -> None:
         old = self._sightings.get(key)
         if old is not None and not new.answered:
-            new = Sighting(old.answered, old.failed + new.failed, new.words)
+            new = Sighting(old.answered, old.failed + new.failed, new.words or old.words)
         self._sightings[key] = new
 
     def _show(self, key: Key, health: BackendHealth, at_s: float) -> None:

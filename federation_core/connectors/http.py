@@ -90,14 +90,16 @@ class HttpClient:
             raise Malformed("what is to be asked cannot stand in a URL", cluster=self.cluster)
         target += f"?{text}" if method == "GET" and text else ""
         body = text if method == "POST" else None
+        # Read before there is a turn or a connection: a file that hangs holds nothing that others wait for.
+        sent = self._sendable({**headers, **self._headers(body is not None)})
+        proxy_headers = self._proxy_headers() if self.pools.is_proxied else _NO_MORE
         with (
             self.pace.turn(self._left_s(deadline), deadline),
             deadline.on_cancel(exchange.abort),
             carried(exchange, self._left_s(deadline)),
         ):
             try:
-                sent = {**headers, **self._headers(body is not None)}
-                response = self._open(method, target, body, self._sendable(sent), deadline)
+                response = self._open(method, target, body, sent, proxy_headers, deadline)
                 try:
                     answer = self._read(response, exchange, deadline, max_bytes, watch)
                 finally:
@@ -115,14 +117,20 @@ class HttpClient:
         return answer
 
     def _open(
-        self, method: str, target: str, body: str | None, headers: Mapping[str, str], deadline: Deadline
+        self,
+        method: str,
+        target: str,
+        body: str | None,
+        headers: Mapping[str, str],
+        proxy_headers: Mapping[str, str],
+        deadline: Deadline,
     ) -> urllib3.BaseHTTPResponse:
         for last in (False, True):
             self._check(deadline)
             left_s = min(self._left_s(deadline), LONGEST_S)
             pool = self.pools.current()
             if self.pools.is_proxied:
-                pool.proxy_headers = self._proxy_headers()
+                pool.proxy_headers = dict(proxy_headers)
                 if not self.pools.is_tls:
                     # A proxy of plain HTTP is told the whole URL.
                     target = target if "://" in target[:8] else f"http://{urlsplit(self.url).netloc}{target}"

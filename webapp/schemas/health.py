@@ -25,14 +25,14 @@ WORKER: Final = "worker"
 
 #: What a backend may be, and what that means.
 BACKEND_STATUSES: Final[Mapping[str, str]] = {
-    "up": "a worker has probed it within a minute, and it answered as it should",
+    "up": "a worker has probed it within a minute, and it answered one: `error` says what is wrong nevertheless",
     "down": "a worker has probed it within a minute, and `error` says what is wrong",
     "unknown": "no worker has probed it within a minute",
 }
 #: What a cluster may be.
 CLUSTER_STATUSES: Final[Mapping[str, str]] = {
     "healthy": "all backends are up and asked",
-    "degraded": "some backend is down, or not asked",
+    "degraded": "some backend is down, or not asked, or is up and has an `error`",
     "down": "all are, or no worker serves the cluster",
     "unknown": "nothing is known to be wrong, and of some backend nothing is known",
 }
@@ -77,6 +77,9 @@ def status_of(cluster: Cluster, beat: WorkerBeat | None, healths: Mapping[str, B
     wrong = sum(_is_wrong(health, now_ms) for _, health in entries)
     if wrong:
         return "down" if wrong == len(entries) else "degraded"
+    # It takes no more just now, or has no word for one of the cluster's workers.
+    if any(health.error and _status(health, now_ms) == "up" for _, health in entries):
+        return "degraded"
     return "healthy" if all(_status(health, now_ms) == "up" for _, health in entries) else "unknown"
 
 

@@ -1,7 +1,9 @@
 """How the clusters' backends were when a worker last probed them, and their breakers, as they rest in Redis.
 
-Rule: when something was seen is told by Redis' clock alone and read by the reader's, as with heartbeats. What cannot be
-read is passed over: a key that a cluster's worker has spoilt is that cluster's trouble alone.
+Rule: each worker has a row of its own for each backend, and what is read is what they make of it together: a backend is
+up that answers one of them, and where it does not answer others the words say how many. When something was seen is told
+by Redis' clock alone and read by the reader's, as with heartbeats. What cannot be read is passed over: a key that a
+cluster's worker has spoilt is that cluster's trouble alone.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from federation_core.connectors.stores.redis import answering
 from federation_core.connectors.stores.redis_store import RedisStore
 from federation_core.health import About, BackendHealth, Breaker
 
+#: A worker's row that is so much older than another's is no word against it: all probe far more often.
+SEEN_MS = 60_000
 _NAME_CHARS = 80
 
 
@@ -61,11 +65,13 @@ def row_of(health: BackendHealth) -> str:
 
 
 def _of_cluster(rows: Any, breakers: Any, ahead_ms: int) -> dict[str, BackendHealth]:
-    found = {
-        name.decode(errors="replace"): _read(name.decode(errors="replace"), value, ahead_ms)
-        for name, value in (rows.items() if isinstance(rows, dict) else ())
-    }
-    healths = {entry: health for entry, health in found.items() if health is not None}
+    found: dict[str, list[BackendHealth]] = {}
+    for name, value in rows.items() if isinstance(rows, dict) else ():
+        # Another release's row names no worker.
+        entry, _, _ = name.decode(errors="replace").partition(" ")
+        if (health := _read(entry, value, ahead_ms)) is not None:
+            found.setdefault(entry, []).append(health)
+    healths = {entry: _of_all(seen) for entry, seen in found.items()}
     for entry, breaker in read_breakers(breakers if isinstance(breakers, dict) else {}, ahead_ms).items():
         health = replace(healths.get(entry) or BackendHealth(entry, ""), failures=breaker.failures)
         if breaker.state is not Breaker.CLOSED:
@@ -74,6 +80,18 @@ def _of_cluster(rows: Any, breakers: Any, ahead_ms: int) -> dict[str, BackendHea
             )
         healths[entry] = health
     return healths
+
+
+def _of_all(seen: list[BackendHealth]) -> BackendHealth:
+    """Return what the workers that have probed a backend of late make of it together."""
+    newest_ms = max(health.checked_ms or 0 for health in seen)
+    fresh = [health for health in seen if (health.checked_ms or 0) > newest_ms - SEEN_MS]
+    *_, last = sorted(fresh, key=lambda health: (health.up is True, health.checked_ms or 0))
+    down = sorted((health for health in fresh if not health.up), key=lambda health: health.checked_ms or 0)
+    if not last.up or not down:
+        return last
+    error = f"{len(down)} of {len(fresh)} workers cannot use it: {down[-1].error}"
+    return replace(last, error=error)
 
 
 def _read(entry: str, value: bytes, ahead_ms: int) -> BackendHealth | None:

@@ -14,8 +14,9 @@ from federation_core.connectors.stores.jobs_keys import REMEMBER_MS
 FORGET_MS = 60_000
 
 #: KEYS: for each cluster: beats, breakers, health of its backends
-#: ARGV: worker, clock_ms, alive_ms (0: it is leaving), report (`-`: it has no number), whether it probes (1),
-#: for each cluster: its engine, number of sightings, for each: entry, has answered (1), failures since, words;
+#: ARGV: worker, clock_ms, alive_ms (0: it is leaving), report (`-`: it has no number),
+#: for each cluster: its engine, the entries that this worker can probe (a blank before and after each),
+#: number of sightings, for each: entry, has answered (1), failures since, words;
 #: number of rows, for each: entry, age_ms, row
 #: Returns Redis' time, and for each cluster: how many living workers serve it, which of them this one is (from 0, by
 #: name; of those that live), and for each breaker that is kept: entry, breaker, whether this worker is to probe (1).
@@ -27,8 +28,8 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 """
     + STEPS
     + """
-local worker, clock, alive, report, probes = unpack(ARGV, 1, 5)
-local at = 5
+local worker, clock, alive, report = unpack(ARGV, 1, 4)
+local at = 4
 local function given()
   at = at + 1
   return ARGV[at]
@@ -46,32 +47,44 @@ end
 local function beat(key, engine)
   redis.call('HSET', key, worker, string.format('%.0f', now) .. ' ' .. clock .. ' ' .. alive)
   if engine ~= '' then redis.call('HSET', key, 'engine', string.format('%.0f', now) .. ' ' .. engine) end
-  local processes, before = 0, 0
+  local processes, before, living = 0, 0, {}
   local all = redis.call('HGETALL', key)
   for i = 1, #all, 2 do
     local seen, lives = string.match(all[i + 1], '^(%d+) %-?%d+ (%d+)$')
     if seen and now - tonumber(seen) < tonumber(lives) then
-      processes = processes + 1
+      processes, living[all[i]] = processes + 1, true
       if all[i] < worker then before = before + 1 end
     end
     if (tonumber(string.match(all[i + 1], '^%d+')) or 0) < now - forget then redis.call('HDEL', key, all[i]) end
   end
   redis.call('PEXPIRE', key, keep)
-  return processes, before
+  return processes, before, living
+end
+
+-- Notes what this worker has seen of one backend, in a field `entry worker`, and forgets what those have that are gone.
+local function show(key, entry, age, row, fields, living)
+  redis.call('HSET', key, entry .. ' ' .. worker, string.format('%.0f', now - age) .. ' ' .. row)
+  redis.call('PEXPIRE', key, keep)
+  for field in pairs(fields) do
+    local of, whose = string.match(field, '^(%S+) ?(.*)$')
+    if of == entry and whose ~= worker and not living[whose] then redis.call('HDEL', key, field) end
+  end
 end
 
 local told = {string.format('%.0f', now)}
 for k = 1, #KEYS, 3 do
-  local processes, before = beat(KEYS[k], given())
+  local processes, before, living = beat(KEYS[k], given())
+  local able = given()
   local kept, after = hash_of(KEYS[k + 1]), {}
   for entry, value in pairs(kept) do after[entry] = breaker_read(value) end
   for _ = 1, tonumber(given()) do
     local entry, answered, failed, words = given(), given() == '1', tonumber(given()), given()
-    after[entry] = breaker_after(after[entry], report, answered, failed, words, processes < 2)
+    after[entry] = breaker_after(after[entry], worker, report, answered, failed, words, living)
   end
   local answer = {processes, before}
   for entry, b in pairs(after) do
-    local mine = probes == '1' and breaker_probed_by(b, worker)
+    local can = string.find(able, ' ' .. entry .. ' ', 1, true) ~= nil
+    local mine = breaker_probed_by(b, worker, can, living)
     local value = breaker_written(b)
     if value ~= kept[entry] then
       redis.call('HSET', KEYS[k + 1], entry, value)
@@ -85,11 +98,10 @@ for k = 1, #KEYS, 3 do
     if not after[entry] then redis.call('HDEL', KEYS[k + 1], entry) end
   end
   local rows = tonumber(given())
-  if rows > 0 then hash_of(KEYS[k + 2]) end
+  local shown = rows > 0 and hash_of(KEYS[k + 2])
   for _ = 1, rows do
     local entry, age, row = given(), tonumber(given()), given()
-    redis.call('HSET', KEYS[k + 2], entry, string.format('%.0f', now - age) .. ' ' .. row)
-    redis.call('PEXPIRE', KEYS[k + 2], keep)
+    show(KEYS[k + 2], entry, age, row, shown, living)
   end
   told[#told + 1] = answer
 end

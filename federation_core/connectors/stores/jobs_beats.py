@@ -7,7 +7,7 @@ what its worker has seen of the backends, and its answer tells what all of them 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -108,21 +108,22 @@ class Heartbeats(RedisStore):
         *,
         seen: Mapping[str, Seen] = _NOTHING,
         number: int | None = None,
-        probes: bool = False,
+        probes: Mapping[str, Collection[str]] = _NOTHING,
     ) -> dict[str, Told]:
         """Note a worker's sign of life for all its clusters in one round trip; `now_ms` is the worker's clock.
 
         It counts as alive for `alive_ms`; 0 says that it is leaving. `engines` are the words for what evaluates in the
         clusters, of those where it is known. `seen` is counted once for each `number`, however often it arrives.
-        `probes` says that this worker can be told to probe.
+        `probes` has the backends that this worker can be told to probe, by cluster.
         """
         if not clusters:
             return {}
         report = "-" if number is None else f"{worker}#{number}"
-        args: list[Any] = [worker, now_ms, alive_ms, report, int(probes)]
+        args: list[Any] = [worker, now_ms, alive_ms, report]
         for cluster in clusters:
             said = seen.get(cluster, _SILENCE)
-            args += [engines.get(cluster, ""), len(said.sightings)]
+            able = "".join(f" {entry} " for entry in probes.get(cluster, ()))
+            args += [engines.get(cluster, ""), able, len(said.sightings)]
             for entry, sighting in said.sightings.items():
                 args += [entry, int(sighting.answered), sighting.failed, " ".join(sighting.words.split())[:WORDS_CHARS]]
             args.append(len(said.rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import ssl
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from federation_core.access import Access
-from federation_core.config import Backend, Cluster
+from federation_core.config import Backend, Cluster, RateLimit
 from federation_core.connectors.http import HttpClient, open_client
 from federation_core.errors import (
     InvalidConfig,
@@ -208,6 +209,25 @@ class TestAccess:
                 token.write_text(secret)
                 opened.ask("GET", "/", (), FAR)
         assert [request.headers["Authorization"] for request in server.asked] == ["Bearer old", "Bearer new"]
+
+    def test_a_file_that_hangs_holds_no_turn(self, tmp_path: Path) -> None:
+        token = tmp_path / "token"
+        os.mkfifo(token)
+        with answering(lambda _: Reply()) as server:
+            opened = client(server.url, Access(bearer_token_file=str(token)))
+            opened.pace.hold(RateLimit(max_concurrent=1), 1, 0)
+            stuck = threading.Thread(target=opened.ask, args=("GET", "/", (), FAR), daemon=True)
+            stuck.start()
+            # It opens for writing once somebody reads it.
+            writing = os.open(token, os.O_WRONLY)
+            try:
+                with opened.pace.turn(0.0, FAR):
+                    pass
+            finally:
+                os.write(writing, b"abc")
+                os.close(writing)
+                stuck.join(10)
+        assert [request.headers["Authorization"] for request in server.asked] == ["Bearer abc"]
 
     @pytest.mark.parametrize("secret", [None, "two\nlines", "ü"])
     def test_of_a_secret_that_cannot_be_sent_the_caller_learns_the_entry_and_the_log_the_file(

@@ -9,6 +9,7 @@ from federation_core.connectors.stores.redis import connect
 from workers import heartbeat
 from workers.fetchers import Fetchers
 from workers.heartbeat import Heart, worker_name
+from workers.standing import Standing
 
 NOW_MS = 1_700_000_000_000
 
@@ -69,6 +70,20 @@ def test_a_cluster_whose_tasks_are_not_fetched_is_not_served_and_its_leases_are_
     heart.stop()
     fetchers.give_back()
     until(lambda: alive(beats) == set())
+
+
+def test_however_much_somebody_is_in_a_hurry_beats_do_not_spin(redis_url: str) -> None:
+    beats = Heartbeats(redis_url)
+    standing = Standing()
+    heart = Heart(beats, ("prod",), Fetchers(Leases(redis_url, "0a1b")), lambda: NOW_MS, standing)
+    heard: list[float] = []
+    standing.listen(lambda cluster, told: (heard.append(monotonic()), standing.hurried.set())[0])
+    heart.start()
+    until(lambda: len(heard) >= 4)
+    heart.stop()
+    until(lambda: not alive(beats))
+    # Each is at least so much later than the one before, whatever the machine does.
+    assert heard[3] - heard[0] > 2 * heartbeat._APART_S
 
 
 def test_workers_that_are_gone_are_forgotten_by_the_beat_of_the_next(redis_url: str) -> None:

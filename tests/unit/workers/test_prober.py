@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from threading import Event
 from time import monotonic, sleep
 
 import pytest
 
+from federation_core.access import Access
 from federation_core.config import Backend, Cluster, RateLimit, Settings
 from federation_core.connectors.pace import pace_of
 from federation_core.connectors.stores.jobs_beats import Heartbeats, Told
@@ -218,15 +221,52 @@ def test_a_probe_that_does_not_come_back_is_a_failed_one(monkeypatch: pytest.Mon
         until(lambda: gathered.now().answered == {"dark": True})
 
 
-def test_a_backend_that_takes_no_more_is_shown_and_does_not_count(soon: None) -> None:
+def test_a_backend_that_takes_no_more_is_there_and_has_words(soon: None) -> None:
     with (
         answering(lambda _: Reply(status=429, headers={"Retry-After": "1"})) as server,
         probing(settings_of(prod=server.url)) as (_, standing),
     ):
         gathered = Gathered(standing)
         until(lambda: bool(gathered.now().rows) and len(server.asked) > 3)
-        assert gathered.rows[0][:2] == ("prod", False)
-        assert gathered.failed == {}
+        assert gathered.rows[0] == ("prod", True, gathered.rows[0][2])
+        assert "takes no more requests now" in gathered.rows[0][2]
+        assert (gathered.answered, gathered.failed) == ({"prod": True}, {"prod": 0})
+
+
+def test_a_probe_that_decides_and_finds_a_backend_busy_closes_the_breaker() -> None:
+    with answering(lambda _: Reply(status=429)) as server:
+        settings = settings_of(prod=server.url)
+        connections = Connections(settings)
+        told(connections.standing, Breaker.HALF_OPEN, "metrics")
+        with probing(settings, connections) as (_, standing):
+            gathered = Gathered(standing)
+            until(lambda: gathered.now().answered == {"prod": True})
+
+
+def test_a_backend_that_fails_here_alone_is_not_probed_again_so_soon_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "PROBE_AGAIN_S", 0.01)
+    monkeypatch.setattr(subject, "PROBE_AGAIN_TIMES", 5)
+    with answering(away) as server, probing(settings_of(prod=server.url)):
+        until(lambda: probes(server) == 6)
+        sleep(0.2)
+        assert probes(server) == 6
+
+
+def test_a_file_that_hangs_keeps_no_other_connector_from_being_opened(tmp_path: Path) -> None:
+    pipe = tmp_path / "ca.pem"
+    os.mkfifo(pipe)
+    with answering(alive(PROMETHEUS_2)) as server:
+        dark, lit = settings_of(dark="https://127.0.0.1:1", lit=server.url).clusters
+        (backend,) = dark.backends
+        dark = replace(dark, backends=(replace(backend, access=Access(ca_file=str(pipe))),))
+        try:
+            with probing(Settings((dark, lit))) as (_, standing):
+                gathered = Gathered(standing)
+                until(lambda: gathered.now().answered == {"lit": True})
+                assert "dark" not in gathered.answered
+        finally:
+            # Whoever reads it is let go.
+            os.close(os.open(pipe, os.O_RDWR))
 
 
 def test_a_store_that_is_not_there_yet_is_shown_and_does_not_count(soon: None) -> None:
@@ -316,4 +356,4 @@ def test_once_stopped_it_probes_no_more() -> None:
         prober.stop()
         prober.start()
         sleep(0.1)
-        assert (prober.running, dict(prober.engines()), server.asked) == (False, {}, [])
+        assert (prober.able(), dict(prober.engines()), server.asked) == ({}, {}, [])

@@ -18,7 +18,7 @@ from federation_core.errors import (
     Unreachable,
 )
 from federation_core.health import About, BackendBreaker, BackendHealth, Breaker
-from workers.standing import ROW_EVERY_S, Standing
+from workers.standing import ROW_EVERY_S, WELL_FOR_S, Standing
 
 METRICS = ("prod", "metrics")
 GONE = Unreachable("no connection to the backend: Connection refused")
@@ -57,12 +57,67 @@ def told(state: Breaker, *to_probe: str) -> dict[str, Told]:
 def test_of_the_queries_that_reach_nobody_one_counts_between_two_probes(standing: Standing) -> None:
     for _ in range(5):
         standing.query_ended("prod", "metrics", GONE)
-    assert sighted(standing) == Sighting(failed=1, words=GONE.message)
+    assert sighted(standing) == Sighting(failed=1)
     standing.query_ended("prod", "series", GONE)
     assert sighted(standing) is None
     standing.probed(DOWN, "prod")
     standing.query_ended("prod", "metrics", GONE)
-    assert sighted(standing) == Sighting(failed=2, words=GONE.message)
+    # What was answered to a query may be its tenant's own, and is told to nobody.
+    assert sighted(standing) == Sighting(failed=2, words=DOWN.error)
+
+
+BUSY = BackendHealth("metrics", "prometheus", True, error="the backend takes no more requests now")
+
+
+def test_a_probe_that_finds_a_backend_busy_ends_a_row_of_failures(standing: Standing) -> None:
+    for _ in range(3):
+        standing.query_ended("prod", "metrics", GONE)
+        standing.probed(BUSY, "prod")
+        assert sighted(standing) == Sighting(answered=True)
+
+
+def test_the_probe_that_decides_decides_whatever_it_finds(standing: Standing) -> None:
+    """A folder that is not there does not hang: it may be asked, as ever."""
+    standing.heard(standing.report(set()), told(Breaker.HALF_OPEN, "metrics"))
+    standing.probed(DOWN, "prod", counts=False)
+    assert sighted(standing) == Sighting(answered=True)
+
+
+def failing_elsewhere(standing: Standing, since_ms: int) -> bool:
+    """Tell whether a beat that is told of it brings the next probe forward."""
+    breaker = BackendBreaker(Breaker.CLOSED, since_ms, since_ms, 1, "dead")
+    standing.heard(standing.report(set()), {"prod": Told(2, 0, {"metrics": breaker}, frozenset())})
+    return METRICS in standing.wanted()[1]
+
+
+def test_what_fails_elsewhere_brings_a_probe_forward_once_in_a_row_of_failures(
+    standing: Standing, clock: Clock
+) -> None:
+    assert failing_elsewhere(standing, 7)
+    for _ in range(20):
+        standing.probed(UP, "prod")
+        clock.now_s += WELL_FOR_S
+        assert not failing_elsewhere(standing, 7)
+    assert failing_elsewhere(standing, 8)
+
+
+def test_what_was_well_just_now_is_probed_a_little_later_when_it_fails_elsewhere(
+    standing: Standing, clock: Clock
+) -> None:
+    standing.probed(UP, "prod")
+    assert not failing_elsewhere(standing, 7)
+    clock.now_s += WELL_FOR_S
+    assert failing_elsewhere(standing, 7)
+
+
+def test_what_is_known_here_to_fail_is_probed_no_sooner_for_others_nor_for_queries(
+    standing: Standing, clock: Clock
+) -> None:
+    standing.probed(DOWN, "prod")
+    clock.now_s += WELL_FOR_S
+    assert not failing_elsewhere(standing, 7)
+    standing.query_ended("prod", "metrics", GONE)
+    assert standing.wanted()[1] == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from federation_core.connectors.stores.breakers import (
     FIRST_PAUSE_MS,
     LONGEST_PAUSE_MS,
     PROBE_MS,
+    QUERY_WORDS,
     STEPS,
     TTL_MS,
     read_breaker,
@@ -24,17 +25,19 @@ from federation_core.connectors.stores.redis import connect
 from federation_core.health import BackendBreaker, Breaker
 
 START_MS = 1_700_000_000_000
-#: One beat after the other: now, report, worker, answered, failed, words, alone → the breaker, whether to probe.
+#: One beat after the other: now, report, worker, answered, failed, words, able, who lives → the breaker, whether told.
 _BEATS = (
     "local now = 0\n"
     + STEPS
     + """
 local b, out = nil, {}
-for i = 1, #ARGV, 7 do
+for i = 1, #ARGV, 8 do
   now = tonumber(ARGV[i])
   local worker = ARGV[i + 2]
-  b = breaker_after(b, ARGV[i + 1], ARGV[i + 3] == '1', tonumber(ARGV[i + 4]), ARGV[i + 5], ARGV[i + 6] == '1')
-  local mine = b ~= nil and breaker_probed_by(b, worker)
+  local able, living = ARGV[i + 6] == '1', {}
+  for name in string.gmatch(ARGV[i + 7], '.') do living[name] = true end
+  b = breaker_after(b, worker, ARGV[i + 1], ARGV[i + 3] == '1', tonumber(ARGV[i + 4]), ARGV[i + 5], living)
+  local mine = b ~= nil and breaker_probed_by(b, worker, able, living)
   -- As it rests in Redis between two beats.
   local kept = b and breaker_written(b) or ''
   b = breaker_read(kept)
@@ -54,8 +57,15 @@ class Beat:
     answered: bool = False
     failed: int = 0
     worker: str = "a"
-    alone: bool = True
+    #: The workers of the cluster; "" for this one alone.
+    living: str = ""
     number: int | None = None
+    words: str = "it is dead (1)"
+    able: bool = True
+
+    @property
+    def alone(self) -> bool:
+        return set(self.living) <= {self.worker}
 
 
 class Course:
@@ -70,8 +80,8 @@ class Course:
         for place, beat in enumerate(beats):
             number = place if beat.number is None else beat.number
             report = f"{beat.worker}#{number}"
-            args += [START_MS + beat.at_ms, report, beat.worker, int(beat.answered), beat.failed, "it is dead (1)"]
-            args.append(int(beat.alone))
+            args += [START_MS + beat.at_ms, report, beat.worker, int(beat.answered), beat.failed, beat.words]
+            args += [int(beat.able), beat.living or beat.worker]
         out = self._steps(args=args)
         return [(read_breaker(kept, -START_MS), bool(mine)) for kept, mine in zip(out[::2], out[1::2], strict=True)]
 
@@ -106,8 +116,8 @@ def test_a_report_that_comes_twice_counts_once(course: Course) -> None:
 
 
 def test_of_several_workers_everyone_must_have_had_his_say_first(course: Course) -> None:
-    seen = [Beat(at, failed=1, worker=who, alone=False) for at, who in ((0, "a"), (1_000, "b"), (2_000, "a"))]
-    late = Beat(EVERYBODY_MS, failed=1, worker="b", alone=False)
+    seen = [Beat(at, failed=1, worker=who, living="ab") for at, who in ((0, "a"), (1_000, "b"), (2_000, "a"))]
+    late = Beat(EVERYBODY_MS, failed=1, worker="b", living="ab")
     states = [b and b.state for b, _ in course.after(*seen, late)]
     assert states == [Breaker.CLOSED, Breaker.CLOSED, Breaker.CLOSED, Breaker.OPEN]
 
@@ -115,19 +125,22 @@ def test_of_several_workers_everyone_must_have_had_his_say_first(course: Course)
 def test_one_worker_that_cannot_reach_a_backend_never_closes_it_to_the_others(course: Course) -> None:
     beats = []
     for at_ms in range(0, 120_000, 1_000):
-        beats.append(Beat(at_ms, failed=1, worker="a", alone=False))
+        beats.append(Beat(at_ms, failed=1, worker="a", living="ab"))
         if at_ms % 5_000 == 0:
-            beats.append(Beat(at_ms + 500, answered=True, worker="b", alone=False))
+            beats.append(Beat(at_ms + 500, answered=True, worker="b", living="ab"))
     assert {b.state for b, _ in course.after(*beats) if b is not None} == {Breaker.CLOSED}
 
 
-def test_when_the_pause_is_over_one_worker_is_told_to_probe_and_told_so_until_it_has(course: Course) -> None:
-    over = FIRST_PAUSE_MS
+def test_when_the_pause_is_over_each_worker_is_told_to_probe_and_told_so_until_it_has(course: Course) -> None:
+    over, both = FIRST_PAUSE_MS, "ab"
     beats = [Beat(0, failed=3), Beat(over - 1), Beat(over), Beat(over + 1, worker="b"), Beat(over + 1_000)]
+    beats += [Beat(over + 1_100, failed=1, living=both), Beat(over + 1_200, worker="b", living=both)]
     course_of = course.after(*beats)
     assert [(b and b.state.value, told) for b, told in course_of] == [
         ("open", False),
         ("open", False),
+        ("half_open", True),
+        ("half_open", True),
         ("half_open", True),
         ("half_open", False),
         ("half_open", True),
@@ -156,10 +169,59 @@ def test_each_probe_that_fails_doubles_the_pause_up_to_the_longest(course: Cours
     assert pauses[-1] == LONGEST_PAUSE_MS
 
 
-def test_a_worker_that_was_told_and_is_gone_is_replaced_by_the_next(course: Course) -> None:
-    told_ms = FIRST_PAUSE_MS
-    beats = [Beat(0, failed=3), Beat(told_ms), *(Beat(told_ms + ms, worker="b") for ms in (PROBE_MS - 1, PROBE_MS))]
-    assert [told for _, told in course.after(*beats)] == [False, True, False, True]
+def test_a_worker_that_alone_cannot_reach_a_backend_keeps_it_shut_to_nobody(course: Course) -> None:
+    """However often it is the first to be told, and to say so."""
+    both, over = "ab", EVERYBODY_MS + FIRST_PAUSE_MS
+    beats = [Beat(at, failed=2, worker=who, living=both) for at, who in ((0, "a"), (EVERYBODY_MS, "b"))]
+    beats += [Beat(over, living=both), Beat(over + 50, failed=1, living=both)]
+    beats += [Beat(over + at_ms, living=both) for at_ms in (100, 150, 200)]
+    beats += [Beat(over + 900, worker="b", living=both), Beat(over + 950, worker="b", answered=True, living=both)]
+    found = course.after(*beats)
+    assert [told for _, told in found] == [False, False, True, False, False, False, False, True, False]
+    assert {b and b.state for b, _ in found[2:-1]} == {Breaker.HALF_OPEN}
+    assert found[-1][0] is None
+
+
+def test_when_all_workers_have_failed_it_opens_again_at_once_and_for_twice_as_long(course: Course) -> None:
+    both, over = "ab", FIRST_PAUSE_MS
+    beats = [Beat(0, failed=3), Beat(over, living=both), Beat(over + 100, worker="b", living=both)]
+    beats += [Beat(over + 200, failed=1, living=both), Beat(over + 300, worker="b", failed=1, living=both)]
+    *_, (last, told) = course.after(*beats)
+    assert last is not None
+    assert (last.state, last.retry_ms - over - 300, told) == (Breaker.OPEN, 2 * FIRST_PAUSE_MS, False)
+
+
+def test_one_that_says_nothing_is_waited_for_no_longer_than_a_probe(course: Course) -> None:
+    over = FIRST_PAUSE_MS
+    said = [Beat(0, failed=3), Beat(over, living="ab"), Beat(over + 500, failed=1, living="ab")]
+    *_, (waits, _), (over_, _) = course.after(*said, *(Beat(over + PROBE_MS + ms, living="ab") for ms in (-1, 0)))
+    assert waits is not None
+    assert over_ is not None
+    assert (waits.state, over_.state) == (Breaker.HALF_OPEN, Breaker.OPEN)
+    assert over_.retry_ms == over + PROBE_MS + 2 * FIRST_PAUSE_MS
+
+
+def test_where_nobody_has_said_anything_all_are_told_again(course: Course) -> None:
+    over = FIRST_PAUSE_MS
+    *_, (last, told) = course.after(Beat(0, failed=3), Beat(over), Beat(over + PROBE_MS, worker="b"))
+    assert last is not None
+    assert (last.state, last.retry_ms, told) == (Breaker.HALF_OPEN, over + 2 * PROBE_MS, True)
+
+
+def test_one_that_cannot_probe_is_told_nothing_and_not_waited_for(course: Course) -> None:
+    both, over = "ab", FIRST_PAUSE_MS
+    beats = [Beat(0, failed=3), Beat(over, worker="b", able=False, living=both), Beat(over + 1, living=both)]
+    beats += [Beat(over + 100, worker="b", able=False, living=both), Beat(over + 200, failed=1, living=both)]
+    found = course.after(*beats)
+    states = [b and b.state.value for b, _ in found]
+    assert states == ["open", "open", "half_open", "half_open", "open"]
+    assert [told for _, told in found] == [False, False, True, False, False]
+
+
+def test_the_words_are_those_of_the_last_probe_and_ours_where_only_queries_have_failed(course: Course) -> None:
+    beats = [Beat(0, failed=1, words=""), Beat(1, failed=1), Beat(2, failed=1, words="")]
+    said = [b and b.words for b, _ in course.after(*beats)]
+    assert said == [QUERY_WORDS, "it is dead (1)", "it is dead (1)"]
 
 
 def test_what_a_query_finds_that_began_before_it_opened_moves_no_pause(course: Course) -> None:
@@ -230,7 +292,7 @@ def test_any_course_of_several_workers_keeps_what_a_breaker_promises(
     at_ms, beats = 0, []
     for gap_ms, (answered, failed), more, worker, alone in steps:
         at_ms += gap_ms
-        beats.append(Beat(at_ms, answered, failed and failed + more, worker, alone))
+        beats.append(Beat(at_ms, answered, failed and failed + more, worker, "" if alone else "abc"))
     found = course.after(*beats)
     judge(beats, found)
     # However it stands: somebody who beats on is told in the end, and closes it.

@@ -140,6 +140,7 @@ def test_a_word_that_somebody_has_spoilt_is_cut_and_costs_no_beat(beats: Heartbe
     assert (beat.alive, len(beat.engine)) == (True, 80)
 
 
+ABLE = {"prod": {"metrics"}, "dev": {"metrics"}}
 DEAD = Seen({"metrics": Sighting(failed=FAILURES, words="no connection to the backend: Connection refused")})
 LIVES = Seen({"metrics": Sighting(answered=True)})
 
@@ -179,8 +180,8 @@ def test_one_that_leaves_has_the_others_take_its_share(beats: Heartbeats) -> Non
 def test_a_backend_that_fails_is_shut_for_all_workers_and_readers_and_opens_when_one_says_so(
     beats: Heartbeats, redis_url: str
 ) -> None:
-    beats.beat(("prod", "dev"), "a", NOW_MS, seen={"prod": DEAD}, number=1, probes=True)
-    told = beats.beat(("prod", "dev"), "b", NOW_MS, number=1, probes=True)
+    beats.beat(("prod", "dev"), "a", NOW_MS, seen={"prod": DEAD}, number=1, probes=ABLE)
+    told = beats.beat(("prod", "dev"), "b", NOW_MS, number=1, probes=ABLE)
     assert (told["prod"].breakers["metrics"].state, told["dev"].breakers) == (Breaker.OPEN, {})
     found = presence(("prod", "dev"), beats.latest(("prod", "dev"), NOW_MS))
     (breaker,) = found.breakers["prod"].values()
@@ -188,9 +189,11 @@ def test_a_backend_that_fails_is_shut_for_all_workers_and_readers_and_opens_when
     assert 0 < breaker.retry_ms - NOW_MS <= FIRST_PAUSE_MS
     assert set(found.breakers) == {"prod"}
     wait_until_due(redis_url, "prod")
-    assert beats.beat(("prod",), "b", NOW_MS, probes=True)["prod"].to_probe == {"metrics"}
-    assert beats.beat(("prod",), "a", NOW_MS, probes=True)["prod"].to_probe == frozenset()
-    beats.beat(("prod",), "b", NOW_MS, seen={"prod": LIVES}, number=2, probes=True)
+    assert beats.beat(("prod",), "b", NOW_MS, probes=ABLE)["prod"].to_probe == {"metrics"}
+    # One that lacks the entry is told nothing, and all that have it are.
+    assert beats.beat(("prod",), "a", NOW_MS, probes={"prod": {"logs"}})["prod"].to_probe == frozenset()
+    assert beats.beat(("prod",), "c", NOW_MS, probes=ABLE)["prod"].to_probe == {"metrics"}
+    beats.beat(("prod",), "b", NOW_MS, seen={"prod": LIVES}, number=2, probes=ABLE)
     assert connect(redis_url).exists(keys.breaker("prod")) == 0
     assert presence(("prod",), beats.latest(("prod",), NOW_MS)).breakers == {}
 
@@ -223,6 +226,41 @@ def test_a_row_comes_with_the_beat_and_is_as_old_as_its_probe(beats: Heartbeats,
     assert abs(health.checked_ms - (NOW_MS - 2_000)) < 1_000
 
 
+def shown(beats: Heartbeats, worker: str, up: bool, number: int = 1, **more: int) -> None:
+    error = "" if up else "refused (401)"
+    row = row_of(BackendHealth("metrics", "prometheus", up, error=error))
+    beats.beat(("prod",), worker, NOW_MS, seen={"prod": Seen({}, {"metrics": (0, row)})}, number=number, **more)
+
+
+def seen_of(redis_url: str) -> tuple[bool | None, str]:
+    health = BackendHealths(redis_url).of(("prod",), NOW_MS)["prod"]["metrics"]
+    return health.up, health.error
+
+
+@pytest.mark.parametrize("order", ["ab", "ba", "abab", "baba"])
+def test_a_backend_that_one_of_two_workers_cannot_use_is_up_and_says_so_whoever_spoke_last(
+    beats: Heartbeats, redis_url: str, order: str
+) -> None:
+    for number, worker in enumerate(order):
+        shown(beats, worker, up=worker == "b", number=number)
+    assert seen_of(redis_url) == (True, "1 of 2 workers cannot use it: refused (401)")
+
+
+def test_the_row_of_a_worker_that_is_gone_is_no_word_against_the_others(beats: Heartbeats, redis_url: str) -> None:
+    shown(beats, "a", up=False)
+    shown(beats, "b", up=True)
+    beats.beat(("prod",), "a", NOW_MS, alive_ms=0)
+    shown(beats, "b", up=True, number=2)
+    assert seen_of(redis_url) == (True, "")
+    assert connect(redis_url).hkeys(keys.health("prod")) == [b"metrics b"]
+
+
+def test_what_the_last_worker_has_seen_is_there_when_it_is_gone(beats: Heartbeats, redis_url: str) -> None:
+    shown(beats, "a", up=False)
+    shown(beats, "a", up=False, number=2, alive_ms=0)
+    assert seen_of(redis_url) == (False, "refused (401)")
+
+
 @pytest.mark.parametrize("key", [keys.breaker("dev"), keys.health("dev")])
 def test_a_key_that_was_spoilt_costs_no_cluster_its_beat_and_is_mended(
     beats: Heartbeats, redis_url: str, key: str
@@ -253,7 +291,7 @@ def test_a_beat_is_one_command_whatever_it_brings(beats: Heartbeats, redis_url: 
     row = {"metrics": (0, row_of(BackendHealth("metrics", "prometheus", True)))}
     with monitoring(redis_url) as said:
         seen = {"prod": Seen(DEAD.sightings, row), "dev": Seen(LIVES.sightings, row)}
-        beats.beat(("prod", "dev"), "a", NOW_MS, seen=seen, number=1, probes=True)
+        beats.beat(("prod", "dev"), "a", NOW_MS, seen=seen, number=1, probes=ABLE)
     asked = [one["command"].split(" ")[0] for one in said if one["client_type"] != "lua"]
     # The other is the watching's own.
     assert [command for command in asked if command != "HELLO"] == ["EVALSHA"]

@@ -122,6 +122,7 @@ def test_data_of_a_clock_that_is_ahead_are_not_of_negative_age() -> None:
         ({"logs": DOWN}, BEAT, "degraded"),
         ({"metrics": replace(UP, up=False), "logs": DOWN}, BEAT, "down"),
         ({**WELL, "logs": replace(LOGS_UP, **OPENED)}, BEAT, "degraded"),
+        ({**WELL, "logs": replace(LOGS_UP, error="1 of 2 workers cannot use it: gone")}, BEAT, "degraded"),
         ({"metrics": UP}, BEAT, "unknown"),
         ({**WELL, "logs": seen(LOGS_UP, SEEN_MS + 1)}, BEAT, "unknown"),
         ({**WELL, "logs": seen(DOWN, SEEN_MS + 1)}, BEAT, "unknown"),
