@@ -23,7 +23,7 @@ from federation_core.errors import (
     TimedOut,
 )
 from federation_core.outcome import ClusterVerdict, Coverage, Partial, Result, Stats, Verdict, fails_query
-from federation_core.plan import Cut, Leaf, Plan, Shard, fingerprint
+from federation_core.plan import Leaf, Plan, Shard, fingerprint
 from federation_core.query import Deadline, Query, cluster_deadline_ms
 from federation_core.required import require_coverage
 from federation_core.signals import ROOM, Room, SignalKind, Silence, Silent, kind_named, never_suffices
@@ -50,17 +50,13 @@ def plan(
     """
     kind = kind_named(query.signal)
     expr = kind.parse(query.text)
-    until_ms = kind.reads_until(expr, query)
-    routed = route(query, scope, clusters, until_ms=until_ms, now_ms=now_ms)
+    routed = route(query, scope, clusters)
     # Split over every cluster asked, with a worker or not: where a cluster's share folds away (a constant, a
     # selector that rejects it) the cluster is not missing, even if nobody could ask it.
     split = kind.split(expr, query, [cluster.name for cluster in routed.clusters])
     asked = [cluster for cluster in routed.clusters if cluster.name in split.leaves]
-    cuts: Mapping[str, Cut] = {}
-    leaves = split.leaves
-    if until_ms is not None:
-        keep = partial_of(kind.keep, split.root, query)
-        leaves, cuts = cut_to_kept(leaves, asked, query.signal, keep, now_ms)
+    keep = partial_of(kind.keep, split.root, query)
+    leaves, cuts = cut_to_kept(split.leaves, asked, query.signal, keep, now_ms)
     intervals = {c.name: ms for c in asked if (ms := c.scraped_every_ms(query.signal)) is not None}
     advice = kind.advise(expr, query, intervals)
     deadline_ms = cluster_deadline_ms(now_ms, query.timeout_ms)

@@ -1,7 +1,8 @@
 """What a query needs of its clusters, and the refusal where they do not give it.
 
-Rule: without any cluster there is no answer, whatever the query would put up with; of a refusal that passes, it is said
-when to ask again.
+Rule: where clusters are asked and none answers there is no answer, whatever the query would put up with; of a refusal
+that passes, it is said when to ask again. Where none is asked, since none keeps anything so old, the answer is empty
+and says so: that is no fault which would pass.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ def require_coverage(plan: Plan, coverage: Coverage) -> None:
     Raises QueryTimeout: nobody answered in time. CoverageTooLow: the requirement is not met; names the clusters.
     """
     query = plan.query
-    usable = coverage.answered | {r.cluster for r in coverage.missing if r.verdict is Verdict.PARTIAL}
-    if coverage.asked and not usable:
-        if all(row.verdict is Verdict.TIMED_OUT for row in coverage.missing):
+    has_none = {name for name, cut in plan.cuts.items() if cut.from_ms is None}
+    silent = [r for r in coverage.missing if r.verdict is not Verdict.PARTIAL and r.cluster not in has_none]
+    usable = coverage.asked - has_none - {row.cluster for row in silent}
+    if silent and not usable:
+        if all(row.verdict is Verdict.TIMED_OUT for row in silent):
             raise QueryTimeout(f"no cluster answered within {query.timeout_ms} ms")
         raise CoverageTooLow(
             "no cluster answered: " + "; ".join(coverage.warnings()),

@@ -59,9 +59,9 @@ def kept_since(root: str, query: Query, leaves: Sequence[Leaf], oldest_ms: int) 
     """Return leaves whose answer is what lies in their time range: they begin no earlier than what is kept.
 
     A query that begins with the beginning of time, as Prometheus' API has it where none is named, asks for what there
-    is: nobody misses what was before.
+    is: nobody misses what was before. One that also ends before anything is kept asks for what was.
     """
-    if query.time_range.start_ms <= 0:
+    if query.time_range.start_ms <= 0 and query.time_range.end_ms >= oldest_ms:
         return Kept(tuple(leaves), query.time_range.start_ms)
     parts = tuple(
         leaf
@@ -143,7 +143,6 @@ class SignalKind:
     parse(text) → Expr. Raises QuerySyntaxError, UnsupportedQuery, QueryTooLarge. Cached by the signal.
     print(Expr) → text that `parse` reads to an equal Expr.
     map_selectors(Expr, fn) → Expr with `fn` applied to every selector. Raises on a node it does not know.
-    reads_until(Expr, Query) → the newest moment it reads, in ms; None where time decides nothing.
     split(Expr, Query, clusters) → Split, for the given cluster names (sorted).
     run(Connector, Shard, Deadline) → leaf id → Fetched(payload, …). Raises FederationError.
     merge(root, Query, parts, silent, room) → (Payload, warnings): `parts` is cluster → leaf id → payload of the
@@ -164,7 +163,6 @@ class SignalKind:
     parse: Callable[[str], Any]
     print: Callable[[Any], str]
     map_selectors: Callable[[Any, Callable[[Selector], Selector]], Any]
-    reads_until: Callable[[Any, Query], int | None]
     split: Callable[[Any, Query, Sequence[str]], Split]
     run: Callable[[Connector, Shard, Deadline], Mapping[str, Fetched]]
     merge: Merge

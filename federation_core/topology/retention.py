@@ -1,8 +1,9 @@
 """What a cluster is asked of a query that reaches back behind what it keeps.
 
 Rule: what is older than its retention is not asked of a cluster, and its row in the ledger says so, `partial`, whatever
-it answers; what a leaf can be cut to is the signal's to know. Of a backend whose retention nobody has said, everything
-is asked.
+it answers; what a leaf can be cut to is the signal's to know. Where all is older nothing is asked, and the cluster is
+missing all the same: it had what it has dropped, so it is never pruned for it. Of a backend whose retention nobody has
+said, everything is asked.
 """
 
 from __future__ import annotations
@@ -59,5 +60,5 @@ def told_with(row: ClusterVerdict, cuts: Mapping[str, Cut]) -> ClusterVerdict:
 def _reason(kept_ms: int, now_ms: int, from_ms: int | None) -> str:
     nothing = f"keeps {format_duration(kept_ms)}: nothing before {format_time(now_ms - kept_ms)}"
     if from_ms is None:
-        return f"{nothing}, and every value asked for looks further back"
+        return f"{nothing}, and all that is asked for reaches further back"
     return f"{nothing}; asked from {format_time(from_ms)}"

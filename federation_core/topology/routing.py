@@ -16,7 +16,7 @@ from federation_core.health import BackendBreaker, Breaker
 from federation_core.outcome import ClusterVerdict, Verdict
 from federation_core.query import Query
 from federation_core.tenancy import Scope
-from federation_core.times import format_duration, format_time
+from federation_core.times import format_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Route:
     left_out: tuple[ClusterVerdict, ...]
 
 
-def route(query: Query, scope: Scope, clusters: Sequence[Cluster], *, until_ms: int | None, now_ms: int) -> Route:
-    """Choose the clusters of a query that reads nothing newer than `until_ms`; None: time decides nothing in it.
+def route(query: Query, scope: Scope, clusters: Sequence[Cluster]) -> Route:
+    """Choose the clusters of a query.
 
     Raises InvalidRequest: a cluster or environment that is unknown or outside the scope is asked for or required by
     name. ScopeViolation: the scope holds no configured cluster.
@@ -41,7 +41,7 @@ def route(query: Query, scope: Scope, clusters: Sequence[Cluster], *, until_ms: 
     for cluster in sorted(clusters, key=lambda c: c.name):
         if cluster.name not in scope.allowed:
             continue
-        reason = _why_pruned(query, cluster, until_ms, now_ms)
+        reason = _why_pruned(query, cluster)
         if reason:
             left_out.append(ClusterVerdict(cluster.name, Verdict.PRUNED, reason))
         else:
@@ -115,14 +115,12 @@ def _require_some(query: Query, chosen: Sequence[Cluster], left_out: Sequence[Cl
 _NARROWED = "not asked for"
 
 
-def _why_pruned(query: Query, cluster: Cluster, until_ms: int | None, now_ms: int) -> str:
+def _why_pruned(query: Query, cluster: Cluster) -> str:
+    """Return the proof that a cluster has nothing to say. That it no longer keeps it is none: see `retention`."""
     if query.clusters and cluster.name not in query.clusters:
         return _NARROWED
     if query.environments and cluster.environment not in query.environments:
         return _NARROWED
     if cluster.backend_for(query.signal) is None:
         return f"has no backend for {query.signal}"
-    kept_ms = cluster.kept_ms(query.signal)
-    if until_ms is not None and kept_ms is not None and until_ms < now_ms - kept_ms:
-        return f"keeps {format_duration(kept_ms)}, the query ends before that"
     return ""

@@ -302,20 +302,24 @@ def test_a_cluster_that_is_sent_nothing_is_silent_about_what_it_would_have_been_
     [
         ("metrics", "x", False),
         ("metrics", "x + x offset 1h", False),
-        ("metrics", "sum(x) / sum(x offset -1h)", True),
+        ("metrics", "sum(x) / sum(x offset -1h)", False),
+        ("metrics", "sum(x offset -1h)", True),
         ("logs", "{}", False),
         ("traces", "{ }", False),
         ("traces", "ab" * 16, True),
     ],
 )
-def test_retention_is_judged_by_the_newest_moment_that_is_read(signal: str, text: str, asked: bool) -> None:
-    """A cluster pruned without proof would be missing from an answer that says it is complete."""
+def test_a_cluster_is_asked_nothing_where_nothing_is_kept_of_all_that_is_looked_at(
+    signal: str, text: str, asked: bool
+) -> None:
+    """And is missing: pruned without proof, it would be so from an answer that says it is complete."""
     kept_ms, now_ms = 3_600_000, 100_000_000
     backends = tuple(Backend(name, "memory", origin="t:1") for name in ("metrics", "logs", "traces"))
     cluster = Cluster("prod", "prod", backends, retention_ms=kept_ms)
     query = Query(signal, text, TimeRange(0, now_ms - kept_ms - 1), "team-a")
     made = plan(query, SCOPE, [cluster], query_id="q-1", served=NAMES, now_ms=now_ms)
-    assert any(row.verdict is Verdict.PRUNED for row in made.left_out) is not asked
+    assert [shard.cluster_name for shard in made.shards] == ["prod"] * asked
+    assert [row.verdict for row in made.left_out] == [Verdict.PARTIAL] * (not asked)
 
 
 def test_text_that_does_not_parse_sends_nothing() -> None:

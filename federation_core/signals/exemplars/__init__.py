@@ -6,27 +6,21 @@ are asked of the backends of metrics; one that keeps none says so, and its clust
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from federation_core.errors import Malformed
 from federation_core.labels import CLUSTER, Selector
-from federation_core.plan import Leaf
 from federation_core.query import Query
-from federation_core.signals import ROOM, Kept, Room, SignalKind, Silence, kept_since
+from federation_core.signals import ROOM, Room, SignalKind, Silence
 from federation_core.signals.exemplars import payload as exemplars
 from federation_core.signals.exemplars.distribute import LEAF_ID, split
-from federation_core.signals.exemplars.expr import Wanted, map_selectors, to_text
+from federation_core.signals.exemplars.expr import map_selectors, to_text
 from federation_core.signals.exemplars.language import parse
 from federation_core.signals.exemplars.payload import Exemplars, Exemplified, decode, encode, size, unite
 from federation_core.signals.exemplars.run import run
 from federation_core.tenancy import Scope
-
-
-def reads_until(expr: Wanted, query: Query) -> int:
-    """Return the end of the query."""
-    return query.time_range.end_ms
 
 
 def merge(
@@ -63,19 +57,11 @@ def to_json(payload: Exemplars, query: Query) -> dict[str, Any]:
     return exemplars.to_json(payload)
 
 
-def keep(root: str, query: Query, leaves: Sequence[Leaf], oldest_ms: int) -> Kept:
-    """Return what to ask of a backend that has nothing older; without a beginning, all that it has is asked for."""
-    if query.time_range.start_ms <= 0:
-        return Kept(tuple(leaves), query.time_range.start_ms)
-    return kept_since(root, query, leaves, oldest_ms)
-
-
 KIND = SignalKind(
     name="exemplars",
     parse=parse,
     print=to_text,
     map_selectors=map_selectors,
-    reads_until=reads_until,
     split=split,
     run=run,
     merge=merge,
@@ -84,5 +70,4 @@ KIND = SignalKind(
     encode=encode,
     decode=decode,
     to_json=to_json,
-    keep=keep,
 )

@@ -23,11 +23,6 @@ from federation_core.signals.logs.wire import decode, encode
 from federation_core.tenancy import Scope
 
 
-def reads_until(expr: LogQuery, query: Query) -> int:
-    """Return the end of the query."""
-    return query.time_range.end_ms
-
-
 def split(expr: LogQuery, query: Query, clusters: Sequence[str]) -> Split:
     """Ask every cluster that the query accepts for its own first entries."""
     leaves, pruned = distribute.split(expr, query, clusters)
@@ -110,7 +105,6 @@ KIND = SignalKind(
     parse=parse,
     print=print_query,
     map_selectors=map_selectors,
-    reads_until=reads_until,
     split=split,
     run=run,
     merge=merge,

@@ -8,34 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from federation_core.query import Query
 from federation_core.signals import SignalKind
 from federation_core.signals.metrics.cadence import advise
 from federation_core.signals.metrics.distribute import split
 from federation_core.signals.metrics.engines import engine_notes, engine_of
-from federation_core.signals.metrics.expr import Expr, MatrixSelector, VectorSelector, map_selectors
-from federation_core.signals.metrics.frame import Grid, size
+from federation_core.signals.metrics.expr import map_selectors
+from federation_core.signals.metrics.frame import size
 from federation_core.signals.metrics.kept import keep
 from federation_core.signals.metrics.merge import merge
-from federation_core.signals.metrics.moments import on_grids, resolve, seen_from
 from federation_core.signals.metrics.parse import parse
 from federation_core.signals.metrics.printer import to_text
 from federation_core.signals.metrics.prometheus_json import to_json
 from federation_core.signals.metrics.rungs import run
 from federation_core.signals.metrics.wire import decode, encode
 from federation_core.tenancy import Scope
-
-
-def reads_until(expr: Expr, query: Query) -> int:
-    """Return the newest moment that a selector reads: a negative offset looks beyond the query's end."""
-    asked = query.time_range
-    resolved, grid = resolve(expr, asked), Grid.of(asked)
-    found = (
-        seen_from(node, seen)[1]
-        for node, seen in on_grids(resolved, grid)
-        if isinstance(node, VectorSelector | MatrixSelector)
-    )
-    return max(found, default=asked.end_ms)
 
 
 def redact(payload: Any, scope: Scope, cluster: str) -> tuple[Any, int]:
@@ -48,7 +34,6 @@ KIND = SignalKind(
     parse=parse,
     print=to_text,
     map_selectors=map_selectors,
-    reads_until=reads_until,
     split=split,
     run=run,
     merge=merge,

@@ -33,7 +33,8 @@ def keep(root: str, query: Query, leaves: Sequence[Leaf], oldest_ms: int) -> Kep
         return Kept(tuple(leaves), grid.start_ms)
     if isinstance(expr, MatrixSelector):
         # Samples that are themselves the answer are shown as far back as they go.
-        return Kept(tuple(_newer(leaf, trees[leaf.id], oldest_ms) for leaf in leaves), grid.start_ms)
+        newer = tuple(_newer(leaf, trees[leaf.id], oldest_ms) for leaf in leaves if leaf.time_range.end_ms > oldest_ms)
+        return Kept(newer, grid.start_ms if newer else None)
 
     def is_whole(step: int) -> bool:
         return _looks_from(expr, Grid(grid.start_ms + step * grid.step_ms, 0, 1), trees) >= oldest_ms

@@ -26,11 +26,6 @@ from federation_core.tenancy import Scope
 TRUNCATED = "results truncated due to limit"
 
 
-def reads_until(expr: Discovery, query: Query) -> int:
-    """Return the end of the query."""
-    return query.time_range.end_ms
-
-
 def merge(
     root: str,
     query: Query,
@@ -82,7 +77,6 @@ KIND = SignalKind(
     parse=parse,
     print=to_text,
     map_selectors=map_selectors,
-    reads_until=reads_until,
     split=split,
     run=run,
     merge=merge,

@@ -11,7 +11,7 @@ from federation_core.errors import Malformed
 from federation_core.labels import Selector
 from federation_core.plan import Leaf, Shard
 from federation_core.query import Deadline, Query
-from federation_core.signals import ROOM, Room, SignalKind, Silence, Split
+from federation_core.signals import ROOM, Kept, Room, SignalKind, Silence, Split, kept_since
 from federation_core.signals.traces import distribute
 from federation_core.signals.traces.encoding import decode, encode
 from federation_core.signals.traces.expr import Expr, SpanSearch, TraceById, map_selectors, print_expr
@@ -26,11 +26,6 @@ from federation_core.tenancy import Scope
 P = TypeVar("P", TracePart, Summaries)
 
 
-def reads_until(expr: Expr, query: Query) -> int | None:
-    """Return the end of a search; a lookup by id is asked of every cluster, whatever the time."""
-    return None if isinstance(expr, TraceById) else query.time_range.end_ms
-
-
 def split(expr: Expr, query: Query, clusters: Sequence[str]) -> Split:
     """Ask every cluster for its part of a trace, or for the traces that match in it."""
     leaves, pruned = distribute.split(expr, query, clusters)
@@ -40,6 +35,13 @@ def split(expr: Expr, query: Query, clusters: Sequence[str]) -> Split:
         case SpanSearch():
             note = f"join summaries by trace id at the centre, first {distribute.limit_of(query)} traces"
     return Split(leaves=leaves, root=print_expr(expr), pruned=pruned, notes=(note,))
+
+
+def keep(root: str, query: Query, leaves: Sequence[Leaf], oldest_ms: int) -> Kept:
+    """Return what to ask of a backend that has nothing older; a trace is asked for by its id whatever the time."""
+    if isinstance(parse(root), TraceById):
+        return Kept(tuple(leaves), query.time_range.start_ms)
+    return kept_since(root, query, leaves, oldest_ms)
 
 
 def run(connector: Connector, shard: Shard, deadline: Deadline) -> dict[str, Fetched]:
@@ -138,7 +140,6 @@ KIND = SignalKind(
     parse=parse,
     print=print_expr,
     map_selectors=map_selectors,
-    reads_until=reads_until,
     split=split,
     run=run,
     merge=merge,
@@ -147,4 +148,5 @@ KIND = SignalKind(
     encode=encode,
     decode=decode,
     to_json=to_json,
+    keep=keep,
 )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from federation_core.config import Backend, Cluster
+from federation_core.config import SERVED_BY, Backend, Cluster
+from federation_core.errors import CoverageTooLow, QueryTimeout, Unreachable
 from federation_core.federate import combine, coverage_of, plan, without
 from federation_core.labels import Labels
 from federation_core.outcome import ClusterVerdict, Partial, Verdict
 from federation_core.plan import Cut, Plan
 from federation_core.query import Direction, Query, Requirement, TimeRange
+from federation_core.signals import kind_named
 from federation_core.signals.logs.payload import Entries, Entry
 from federation_core.times import format_time
 from federation_core.topology.retention import told_with
+from federation_core.topology.routing import throttled
 from tests.support.federations import scope_over
 
 HOUR_MS = 3_600_000
@@ -50,10 +54,61 @@ class TestWhatLiesInATime:
         assert made.cuts == {}
         assert made.shard_for("prod").leaves == made.shard_for("dev").leaves
 
-    def test_what_is_older_as_a_whole_prunes_the_cluster(self, signal: str, text: str, kept: str) -> None:
-        made = planned(signal, text, BOUND_MS - 9, BOUND_MS - 1, kept=kept)
-        assert made.cuts == {}
-        assert [(row.cluster, row.verdict) for row in made.left_out] == [("prod", Verdict.PRUNED)]
+    @pytest.mark.parametrize("start_ms", [BOUND_MS - 9, 0])
+    def test_of_what_is_older_as_a_whole_the_cluster_is_asked_nothing_and_is_missing(
+        self, signal: str, text: str, kept: str, start_ms: int
+    ) -> None:
+        """It may have had some: that nobody can tell is no proof that it had none."""
+        made = planned(signal, text, start_ms, BOUND_MS - 1, kept=kept)
+        reason = f"keeps 5h: nothing before {format_time(BOUND_MS)}, and all that is asked for reaches further back"
+        assert made.cuts == {"prod": Cut(reason, None)}
+        assert made.left_out == (ClusterVerdict("prod", Verdict.PARTIAL, reason),)
+        assert [shard.cluster_name for shard in made.shards] == ["dev"]
+
+
+class TestNobodyKeepsIt:
+    """An empty answer that says why: to ask again does not help, and there is no fault that would pass."""
+
+    @staticmethod
+    def asked(signal: str, text: str, require: str = "best_effort", whole: Sequence[str] = ()) -> Plan:
+        clusters = [
+            Cluster(name, "e", (Backend(SERVED_BY.get(signal, signal), "memory", origin="t:1"),), retention_ms=kept_ms)
+            for name in ("dev", "prod", "stage")
+            for kept_ms in (None if name in whole else 5 * HOUR_MS,)
+        ]
+        query = Query(signal, text, TimeRange(7, BOUND_MS - 1), "t", requirement=Requirement.parse(require))
+        names = ("dev", "prod", "stage")
+        return plan(query, scope_over(names), clusters, query_id="q", served=names, now_ms=NOW_MS)
+
+    @pytest.mark.parametrize(
+        ("signal", "text"),
+        [("metrics", "x"), ("logs", "{}"), ("traces", "{ }"), ("series", "series {}"), ("exemplars", "x")],
+    )
+    def test_the_answer_is_empty_and_every_row_says_why(self, signal: str, text: str) -> None:
+        made = self.asked(signal, text)
+        assert made.shards == ()
+        assert without(made, []) == made
+        found = combine(made, {}, ["dev", "prod", "stage"])
+        assert (found.status, found.coverage.header()) == ("partial", "0/3;missing=dev,prod,stage")
+        assert kind_named(signal).size(found.payload) == (0, 0)
+        assert [words.count("keeps 5h: nothing before") for words in found.warnings[:3]] == [1, 1, 1]
+        kind_named(signal).to_json(found.payload, made.query)
+
+    @pytest.mark.parametrize("require", ["all", "quorum:1", "quorum:0.1", "critical:dev"])
+    def test_who_requires_clusters_is_refused_and_not_told_to_come_back(self, require: str) -> None:
+        with pytest.raises(CoverageTooLow) as caught:
+            without(self.asked("metrics", "x", require), [])
+        assert caught.value.retry_after_s is None
+
+    def test_one_that_was_asked_and_did_not_answer_is_no_empty_answer(self) -> None:
+        made = self.asked("metrics", "x", whole=["dev"])
+        assert [shard.cluster_name for shard in made.shards] == ["dev"]
+        assert isinstance(combine(made, {}, ["dev", "prod", "stage"]).error, QueryTimeout)
+        failed = {"dev": Partial("q", "dev", error=Unreachable("gone", cluster="dev"))}
+        assert isinstance(combine(made, failed, ["dev", "prod", "stage"]).error, CoverageTooLow)
+        with pytest.raises(CoverageTooLow, match="no cluster answered") as caught:
+            without(made, [throttled("dev", "full", 4)])
+        assert caught.value.retry_after_s == 4
 
 
 @pytest.mark.parametrize(("signal", "text"), [("logs", "{}"), ("series", "series {}"), ("metrics", "x[300h]")])

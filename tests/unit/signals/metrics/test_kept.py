@@ -168,11 +168,70 @@ class TestWhereItBegins:
         assert {labels.get("cluster") for labels in as_dict(found.payload)} == {"dev", "stage"}
         (row,) = found.coverage.missing
         assert (row.cluster, row.verdict) == ("prod", Verdict.PARTIAL)
-        assert row.reason.endswith("and every value asked for looks further back")
+        assert row.reason.endswith("and all that is asked for reaches further back")
 
     def test_what_rejects_a_cluster_takes_nothing_of_it_away(self) -> None:
         made = planned('x{cluster="dev"} offset 30d or x', {"prod": 3 * HOUR_MS + 10 * MINUTE_MS})
         assert not made.cuts
+
+
+class TestAllThatIsAskedForIsOlder:
+    """What a cluster has dropped it had: it may not be said that it has nothing, on neither side of the bound."""
+
+    @pytest.mark.parametrize("back_h", [1.95, 2.05, 5.5])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            'absent(nosuch{cluster="prod"})',
+            "absent(nosuch)",
+            "sum(nosuch) or vector(0)",
+            'x unless on (job) x{cluster="prod"}',
+        ],
+    )
+    def test_what_is_undecided_without_it_stays_undecided(self, text: str, back_h: float) -> None:
+        at_ms = NOW_MS - int(back_h * HOUR_MS)
+        found = answered(planned(text, {"prod": 2 * HOUR_MS}, TimeRange(at_ms, at_ms)))
+        assert (found.status, as_dict(found.payload)) == ("partial", {})
+        assert any("is undecided" in words and words.endswith("without prod") for words in found.warnings)
+
+    @pytest.mark.parametrize(
+        ("text", "back_h"),
+        [
+            ("count(x)", 1.95),
+            ("count(x)", 2.05),
+            ("x[5m]", 3.0),
+            ("count(x offset 3h)", 0.0),
+            ("scalar(count(x offset 3h))", 0.0),
+            ("count(x @ 100)", 0.0),
+            ("x[30m] offset 3h", 0.0),
+            ("quantile_over_time(scalar(count(x offset 3h)) / 10, x[25m] offset 4h)", 0.0),
+        ],
+    )
+    def test_it_is_missing_from_the_answer_and_who_requires_it_is_refused(self, text: str, back_h: float) -> None:
+        at = TimeRange(NOW_MS - int(back_h * HOUR_MS), NOW_MS - int(back_h * HOUR_MS))
+        made = planned(text, {"prod": 2 * HOUR_MS}, at)
+        assert {shard.cluster_name for shard in made.shards} == {"dev", "stage"}
+        found = answered(made)
+        (row,) = found.coverage.missing
+        bound = format_time(NOW_MS - 2 * HOUR_MS)
+        reason = f"keeps 2h: nothing before {bound}, and all that is asked for reaches further back"
+        assert (row.cluster, row.verdict, row.reason) == ("prod", Verdict.PARTIAL, reason)
+        assert f"cluster prod is incomplete (partial): {reason}" in found.warnings
+        for require in ("all", "critical:prod", "quorum:3"):
+            with pytest.raises(CoverageTooLow) as caught:
+                without(planned(text, {"prod": 2 * HOUR_MS}, at, require), [])
+            assert (caught.value.clusters, caught.value.retry_after_s) == (["prod"], None)
+
+    def test_a_range_before_the_bound_is_as_one_across_it(self) -> None:
+        before = TimeRange(NOW_MS - 4 * HOUR_MS, NOW_MS - 3 * HOUR_MS, 30 * MINUTE_MS)
+        found = answered(planned("count(x)", {"prod": 2 * HOUR_MS}, before))
+        assert (found.status, found.coverage.header()) == ("partial", "2/3;missing=prod")
+
+    def test_a_selector_that_rejects_the_cluster_is_proof_at_any_time(self) -> None:
+        old = TimeRange(NOW_MS - 40 * HOUR_MS, NOW_MS - 40 * HOUR_MS)
+        found = answered(planned('absent(nosuch{cluster="dev"})', {"prod": 2 * HOUR_MS}, old))
+        assert (found.status, found.coverage.header()) == ("complete", "1/1")
+        assert len(as_dict(found.payload)) == 1
 
 
 class TestTheLedger:

@@ -107,18 +107,6 @@ def test_the_root_looks_at_raw_samples_where_a_parameter_spans_clusters() -> Non
     assert list(found.values()) == [{600_000: 7.5}]
 
 
-def test_a_query_reads_until_the_last_moment_that_any_of_its_selectors_sees() -> None:
-    def until(text: str) -> int | None:
-        return KIND.reads_until(parse(text), query_of(text, TimeRange(0, HOUR_MS, 60_000)))
-
-    assert until("x + y offset 1h") == HOUR_MS
-    assert until("x offset 1h") == 0
-    assert until("x offset -1h") == 2 * HOUR_MS
-    assert until("x @ 60") == 60_000
-    assert until("max_over_time(x[1h:7m] offset -8m)") == 3_780_000
-    assert until("1") == HOUR_MS
-
-
 class TestRoom:
     def test_a_subquery_with_too_many_steps_is_refused_before_it_is_evaluated(self) -> None:
         for text in ("sum_over_time(x[10y:1ms])", "sum_over_time(vector(1)[10y:1ms])"):
