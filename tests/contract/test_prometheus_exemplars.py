@@ -148,7 +148,7 @@ def test_an_older_prometheus_holds_none_and_a_wrong_path_is_an_error() -> None:
     old = fetched(no_path, success({**PROMETHEUS_2, "version": "2.25.2"}))
     assert (old.payload, old.warnings) == (Exemplars(), ("cluster prod: its backend holds no exemplars",))
     for build in (success(PROMETHEUS_2), no_path):
-        with pytest.raises(Malformed, match="404, which is none of Prometheus’ API"):
+        with pytest.raises(Malformed, match="404, which is none of Prometheus' API"):
             fetched(no_path, build)
 
 

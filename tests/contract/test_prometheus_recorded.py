@@ -210,7 +210,7 @@ REFUSED: dict[str, tuple[type[FederationError], str]] = {
     "query-while-starting": (Unreachable, "the backend answers 503"),
     "label-values-bad-name-400": (Malformed, 'invalid label name: "a-b"'),
     "series-no-match-400": (Malformed, "no match[] parameter provided"),
-    "unknown-path-404": (Malformed, "the backend answers 404, which is none of Prometheus’ API"),
+    "unknown-path-404": (Malformed, "the backend answers 404, which is none of Prometheus' API"),
 }
 
 

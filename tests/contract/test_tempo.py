@@ -484,7 +484,10 @@ class TestSurprises:
                 {"traces": [], "metrics": {"totalJobs": 5, "completedJobs": 3}},
                 "Tempo searched 3 of 5 parts of its store",
             ),
-            ({"traces": [], "metrics": {}, "status": "PARTIAL", "message": "too old"}, "Tempo sends a part: too old"),
+            (
+                {"traces": [], "metrics": {}, "status": "PARTIAL", "message": "no tempo-0:80"},
+                "Tempo sends a part: no <address>",
+            ),
         ],
     )
     def test_a_search_that_was_not_ended_is_not_complete(self, body: dict[str, object], words: str) -> None:

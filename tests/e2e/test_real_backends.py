@@ -49,7 +49,7 @@ PASSWORD_WRONG = "the backend refuses our credentials (401)"
 CERTIFICATE_WRONG = "the backend refuses our client certificate"
 CA_UNKNOWN = "the backend's certificate is signed by an authority we do not trust"
 PORT_WRONG = "no connection to the backend: Connection refused"
-PATH_WRONG = "the backend answers 404, which is none of Prometheus’ API"
+PATH_WRONG = "the backend answers 404, which is none of Prometheus' API"
 
 
 @dataclass

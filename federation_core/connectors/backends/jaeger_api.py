@@ -19,7 +19,7 @@ from federation_core.connectors.backends.jaeger_query import JaegerQuery
 from federation_core.connectors.backends.jaeger_spans import read_trace
 from federation_core.connectors.http import Answer, Fields, HttpClient
 from federation_core.connectors.otlp.answers import read_resource_spans
-from federation_core.connectors.refusals import refusal, words_of
+from federation_core.connectors.refusals import refusal, without_addresses, words_of
 from federation_core.errors import ClusterError, Malformed
 from federation_core.query import Deadline
 from federation_core.signals.traces.payload import Span
@@ -152,7 +152,8 @@ class JaegerApi:
             spans += self._spans(read_resource_spans, (result or {}).get("resourceSpans"))
         words = "; ".join(text for text in said if text)
         traces = _by_trace(spans)
-        return Found(traces, f"Jaeger sends a part: {words}" if words else "", len(traces))
+        part = f"Jaeger sends a part: {without_addresses(words)}" if words else ""
+        return Found(traces, part, len(traces))
 
     def _v1(self, answer: Answer) -> Found:
         if answer.status == 404 and isinstance((_object(answer) or {}).get("errors"), list):
@@ -263,7 +264,7 @@ def _object(answer: Answer) -> dict[str, Any] | None:
 def _part_of(read: Mapping[str, Any]) -> str:
     """Return what an answer of version 1 says beside its data."""
     said = "; ".join(_words(error) for error in read.get("errors") or ())
-    return f"Jaeger sends a part: {said}" if said else ""
+    return f"Jaeger sends a part: {without_addresses(said)}" if said else ""
 
 
 def _words(error: Any) -> str:

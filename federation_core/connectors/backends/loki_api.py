@@ -17,7 +17,7 @@ import orjson
 
 from federation_core.connectors.backends.loki_entries import Page, read_page
 from federation_core.connectors.http import MAX_ANSWER_BYTES, Answer, Fields, HttpClient
-from federation_core.connectors.refusals import refusal, words_of
+from federation_core.connectors.refusals import refusal, without_addresses, words_of
 from federation_core.errors import FederationError, Malformed
 from federation_core.labels import Labels, Selector
 from federation_core.query import Deadline, Direction
@@ -69,11 +69,13 @@ class LokiApi:
         """
         fields = (("query", text), *window.fields, ("limit", str(limit)), ("direction", direction))
         answer = self._send("query_range", fields, deadline, max_bytes)
-        envelope = self._envelope(answer)
+        envelope = self._envelope(answer, text)
         warnings = envelope.get("warnings") or ()
         if not isinstance(warnings, list | tuple):
             raise Malformed("the warnings of the answer are no list", cluster=self.http.cluster)
-        said = tuple(f"cluster {self.http.cluster}: {str(text)[:_WORDS_CHARS]}" for text in warnings)
+        said = tuple(
+            f"cluster {self.http.cluster}: {without_addresses(str(one)[:_WORDS_CHARS], text)}" for one in warnings
+        )
         try:
             return read_page(envelope.get("data"), direction, said, len(answer.body))
         except ValueError as exc:
@@ -109,18 +111,18 @@ class LokiApi:
         path = f"/loki/api/v1/{path}"
         return self.http.ask(method, path, fields, deadline, max_bytes=max_bytes, headers=_APART)
 
-    def _envelope(self, answer: Answer) -> Mapping[str, Any]:
+    def _envelope(self, answer: Answer, asked: str = "") -> Mapping[str, Any]:
         envelope = _mapping(answer.body)
         if answer.status != 200 or envelope.get("status") != "success":
-            raise self._refusal(answer)
+            raise self._refusal(answer, asked)
         return envelope
 
-    def _refusal(self, answer: Answer) -> FederationError:
-        words = words_of(answer)
+    def _refusal(self, answer: Answer, asked: str) -> FederationError:
+        words = without_addresses(words_of(answer), asked)
         if answer.status == 400 and words.startswith("parse error"):
             # What is refused otherwise is readable, and too much of something.
             return Malformed(f"the backend cannot read the query: {words}", cluster=self.http.cluster)
-        return refusal(answer, self.http.cluster, "Loki's API")
+        return refusal(answer, self.http.cluster, "Loki's API", asked)
 
 
 def _texts(labels: Any) -> dict[str, str]:

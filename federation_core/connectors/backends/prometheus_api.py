@@ -130,7 +130,7 @@ class PrometheusApi:
         cluster, status = self.http.cluster, answer.status
         kind, words = str(envelope.get("errorType", "")), str(envelope.get("error", ""))[:500]
         # What is wrong with a query quotes the query; anything else may tell where the backend's own backends are.
-        shown = words if kind == "bad_data" else without_addresses(words)
+        shown = words if kind == "bad_data" and status in (400, 422) else without_addresses(words)
         said = f": {shown}" if shown else ""
         if kind == "timeout" or status == 504:
             return TimedOut(f"the backend gave up in its own time{said}", cluster=cluster)
@@ -148,7 +148,8 @@ class PrometheusApi:
             return Unreachable(f"the backend answers {status}{said}", cluster=cluster)
         if status == 200:
             return Malformed("the answer is not one of Prometheus' API", cluster=cluster)
-        return Malformed(f"the backend answers {status}{said or ', which is none of Prometheus’ API'}", cluster=cluster)
+        said = said or ", which is none of Prometheus' API"
+        return Malformed(f"the backend answers {status}{said}", cluster=cluster)
 
 
 def _envelope(body: bytes) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ import orjson
 
 from federation_core.connectors.http import Answer, HttpClient
 from federation_core.connectors.otlp.answers import read_id, read_resource_spans
-from federation_core.connectors.refusals import refusal, words_of
+from federation_core.connectors.refusals import refusal, without_addresses, words_of
 from federation_core.connectors.trace_search import SearchAnswer, TraceAnswer
 from federation_core.errors import ClusterError, Malformed
 from federation_core.query import Deadline
@@ -76,7 +76,7 @@ class TempoApi:
         Raises ClusterError, QueryCanceled.
         """
         fields = (("q", text), ("start", str(start_s)), ("end", str(end_s)), ("limit", str(limit)))
-        read = self._read(self.http.ask("GET", "/api/search", fields, deadline))
+        read = self._read(self.http.ask("GET", "/api/search", fields, deadline), text)
         self._said(read, "traces", "metrics")
         try:
             # Leading zeros are left out here, and only here.
@@ -101,15 +101,15 @@ class TempoApi:
         except (TypeError, LookupError, AttributeError) as exc:
             raise self._malformed(f"the values of {tag} cannot be read: {exc!r}") from exc
 
-    def _read(self, answer: Answer) -> Mapping[str, Any]:
+    def _read(self, answer: Answer, asked: str = "") -> Mapping[str, Any]:
         if answer.status != 200:
-            raise refusal(answer, self.http.cluster, API)
+            raise refusal(answer, self.http.cluster, API, asked)
         try:
             read = orjson.loads(answer.body)
         except ValueError:
             read = None
         if not isinstance(read, dict):
-            raise refusal(answer, self.http.cluster, API)
+            raise refusal(answer, self.http.cluster, API, asked)
         return read
 
     def _said(self, read: Mapping[str, Any], *names: str) -> Any:
@@ -139,7 +139,8 @@ def _cut(read: Mapping[str, Any]) -> str:
     """Return why Tempo says that an answer is a part, in its words."""
     if read.get("status") not in ("PARTIAL", 1):
         return ""
-    return f"Tempo sends a part: {str(read.get('message') or 'it does not say why')[:300]}"
+    said = str(read.get("message") or "it does not say why")[:300]
+    return f"Tempo sends a part: {without_addresses(said)}"
 
 
 def _unsearched(read: Mapping[str, Any]) -> str:

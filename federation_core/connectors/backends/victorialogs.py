@@ -25,7 +25,7 @@ from federation_core.config import Backend, Cluster
 from federation_core.connectors import Connector, Fetched
 from federation_core.connectors.about import also_told, first_told, named
 from federation_core.connectors.http import Answer, Fields, HttpClient, open_client
-from federation_core.connectors.refusals import refusal, words_of
+from federation_core.connectors.refusals import refusal, without_addresses, words_of
 from federation_core.errors import InvalidConfig, Malformed, Rejected
 from federation_core.health import About
 from federation_core.inventory import Inventory
@@ -51,7 +51,6 @@ _ESCAPE: Final = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|
 _ESCAPED: Final = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True))
 #: What sorting a page takes too much of, so that a smaller one may be had.
 _TOO_MUCH: Final = re.compile(rb"it requires more than \S+ of memory")
-#: Whom a refusal was sent to is for the backend's own log.
 _ADDRESSED: Final = re.compile(rb'remoteAddr: "[^"]*"(?:, X-Forwarded-For: "[^"]*")?; (?:requestURI: [^;]*; )?')
 _RELEASE: Final = re.compile(r'^vm_app_version\{[^}]*short_version="([^"]*)"', re.MULTILINE)
 #: Stands for the stream of a line that came without one, as lines of new streams do for a while.
@@ -168,12 +167,13 @@ class VictoriaLogs:
         answer = self._http.ask("POST", _API + path, fields, deadline, max_bytes=max_bytes, headers=self._tenant)
         if answer.status == 200:
             return answer
-        too_much = _TOO_MUCH.search(answer.body)
-        answer = replace(answer, body=too_much[0] if too_much else _ADDRESSED.sub(b"", answer.body))
+        # Whom it was sent to is for the backend's own log. What is refused otherwise is readable, and too much.
+        found = _TOO_MUCH.search(answer.body)
+        answer = replace(answer, body=found[0] if found else _ADDRESSED.sub(b"", answer.body))
         if answer.status == 400 and answer.body.startswith((b"cannot parse query", b"unsupported path")):
-            # What is refused otherwise is readable, and too much of something.
-            raise Malformed(f"the backend cannot read the query: {words_of(answer)}", cluster=self._http.cluster)
-        raise refusal(answer, self._http.cluster, "VictoriaLogs' API")
+            said = without_addresses(words_of(answer), text)
+            raise Malformed(f"the backend cannot read the query: {said}", cluster=self._http.cluster)
+        raise refusal(answer, self._http.cluster, "VictoriaLogs' API", text)
 
     def _malformed(self, what: str) -> Malformed:
         return Malformed(f"the answer is not one of VictoriaLogs' API: {what}", cluster=self._http.cluster)

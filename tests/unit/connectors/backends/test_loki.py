@@ -88,8 +88,13 @@ class TestRequests:
         ]
 
     def test_what_loki_says_is_told_with_its_cluster(self) -> None:
-        fetched = fetch(loki_over(Unwired(lambda _: success(warnings=["a querier is gone"]))), '{a="b"}')
-        assert fetched.warnings == ("cluster prod: a querier is gone",)
+        fetched = fetch(loki_over(Unwired(lambda _: success(warnings=["querier-0.loki:9095 is gone"]))), '{a="b"}')
+        assert fetched.warnings == ("cluster prod: <address> is gone",)
+
+    def test_a_query_that_is_refused_is_told_in_words_that_stand_in_it_and_no_other_address(self) -> None:
+        reply = Reply(b"parse error : 'shop:80' in http://loki-0.internal:3100", 400)
+        with answering(lambda _: reply) as server, pytest.raises(Malformed, match=r"'shop:80' in <address>$"):
+            fetch(loki_at(server), '{a="shop:80"}')
 
     def test_ping_asks_about_the_last_half_hour(self) -> None:
         with answering(lambda _: Reply({"status": "success"})) as server:
