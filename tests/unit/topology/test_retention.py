@@ -95,7 +95,7 @@ class TestNobodyKeepsIt:
         kind_named(signal).to_json(found.payload, made.query)
 
     @pytest.mark.parametrize("require", ["all", "quorum:1", "quorum:0.1", "critical:dev"])
-    def test_who_requires_clusters_is_refused_and_not_told_to_come_back(self, require: str) -> None:
+    def test_who_requires_clusters_is_refused_and_told_no_time_to_come_back(self, require: str) -> None:
         with pytest.raises(CoverageTooLow) as caught:
             without(self.asked("metrics", "x", require), [])
         assert caught.value.retry_after_s is None
