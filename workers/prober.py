@@ -2,8 +2,8 @@
 
 Rule: nobody waits for a probe, and no probe for another: each runs on a thread of its own that ends with it, so that a
 backend that hangs costs its own row alone. One standing thread says when: every 10 s, soon after something went wrong,
-and where the breaker is open only when this worker is told to. The connectors are those that queries use. A backend
-whose configuration is wrong is told in the log.
+and where the breaker is open only when this worker is told to. The connectors are those that queries use. What people
+have to look for on this worker's machine is told in its log: a backend that fails from here, a wrong configuration.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from time import monotonic
 from federation_core.config import SERVED_BY, Backend, Settings
 from federation_core.connectors import Connector
 from federation_core.connectors.pace import at_once
+from federation_core.connectors.stores.breakers import FAILURES
 from federation_core.errors import FederationError, InvalidConfig, Rejected, TimedOut
 from federation_core.health import About, BackendHealth
 from federation_core.query import Deadline
@@ -192,8 +193,12 @@ class Prober:
             counts = late or (target.cluster, target.backend.signal) not in self._standing.beside
             self._tell(target, error=_LATE if late else exc.message, latency_ms=latency_ms, counts=counts)
             target.failed += counts
+            if counts and target.failed == FAILURES:
+                self._log(logging.WARNING, target, "a backend fails again and again", exc.message)
         else:
             self._tell(target, latency_ms=_since_ms(begun_s))
+            if target.failed >= FAILURES:
+                self._log(logging.INFO, target, "a backend answers again")
             target.said, target.failed = "", 0
             return connector
         if target.failed <= PROBE_AGAIN_TIMES:
@@ -233,6 +238,9 @@ class Prober:
             target.said = repr(exc)
             extra = {"cluster": target.cluster, "backend": target.backend.signal}
             _log.error("a backend could not be probed", exc_info=exc, extra=extra)
+
+    def _log(self, level: int, target: _Target, said: str, why: str = "") -> None:
+        _log.log(level, said, extra={"cluster": target.cluster, "backend": target.backend.signal, "why": why})
 
     def _deadline(self) -> Deadline:
         return Deadline(self._clock() + _ANSWER_MS, self._clock)

@@ -184,6 +184,27 @@ def test_a_backend_that_is_away_is_probed_again_and_known_when_it_is_back(soon: 
         until(lambda: prober.engines() == {"dark": THIRD, "lit": SECOND})
 
 
+def test_the_log_of_a_worker_says_once_that_a_backend_fails_from_there_and_that_it_answers_again(
+    soon: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "workers.prober")
+    back: list[bool] = []
+    with (
+        answering(lambda request: alive(PROMETHEUS_3)(request) if back else away(request)) as server,
+        probing(settings_of(dark=server.url)) as (_, standing),
+    ):
+        gathered = Gathered(standing)
+        until(lambda: gathered.now().failed.get("dark", 0) > 4)
+        back.append(True)
+        until(lambda: len(caplog.records) > 1)
+    said = [(record.levelname, record.message, record.__dict__["backend"]) for record in caplog.records]
+    assert said == [
+        ("WARNING", "a backend fails again and again", "metrics"),
+        ("INFO", "a backend answers again", "metrics"),
+    ]
+    assert "503" in caplog.records[0].__dict__["why"]
+
+
 def test_a_backend_that_hangs_costs_no_other_its_probe() -> None:
     with (
         answering(lambda _: Reply(act=hang)) as server,
