@@ -70,7 +70,7 @@ def federation(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
             assert not import_files(files, store, cluster=cluster).rejected
     lines = ["clusters:"]
     for cluster, environment in ENVIRONMENTS.items():
-        # The recording is of 2023: without a long retention it would be pruned, and rightly.
+        # The recording is of 2023: without a long retention nothing of it would be asked for, and rightly.
         lines += [f"  - name: {cluster}", f"    environment: {environment}", "    retention: 20y", "    backends:"]
         lines += [
             f"      {s}: {{kind: embedded, path: {folder}/stores/{cluster}}}" for s in ("metrics", "traces", "logs")
