@@ -14,6 +14,8 @@ from federation_core.yaml_nodes import Node
 
 #: Which queries a backend's own engine is given: those it answers exactly, all it understands, or none.
 PUSHDOWN = ("exact", "approximate", "off")
+#: An instant vector looks back as far as this, so of a backend of metrics that keeps less no answer would be whole.
+SHORTEST_KEPT_MS = 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,17 @@ def read_backend(signal: str, node: Node, folder: str) -> Backend:
         access=read_access(access, folder) if access else Access(),
         pushdown=pushdown.text() if pushdown else "exact",
         replica_labels=tuple(node.label() for node in replicas.items()) if replicas else (),
-        retention_ms=retention.duration_ms() if retention else None,
+        retention_ms=read_retention(retention, of_metrics=signal == "metrics") if retention else None,
         scrape_interval_ms=interval.duration_ms() if interval else None,
     )
+
+
+def read_retention(node: Node, *, of_metrics: bool) -> int:
+    """Read how long back everything is there, in ms; `of_metrics` says that it is true of metrics too.
+
+    Raises InvalidConfig: with file and line.
+    """
+    kept_ms = node.duration_ms()
+    if of_metrics and kept_ms < SHORTEST_KEPT_MS:
+        node.fail(f"{node.text()!r} is less than the 5m that every query of metrics looks back; give 5m or more")
+    return kept_ms

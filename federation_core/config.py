@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from federation_core.backend_entry import Backend as Backend
-from federation_core.backend_entry import read_backend
+from federation_core.backend_entry import read_backend, read_retention
 from federation_core.errors import InvalidConfig
 from federation_core.topology.shares import shares
 from federation_core.yaml_nodes import NAME, Node, read_yaml
@@ -202,14 +202,16 @@ def _cluster(node: Node, folder: str) -> Cluster:
     backends = entry.require("backends").mapping(SIGNALS)
     if not backends.present():
         node.fail(f"`backends` is empty; give at least one of {', '.join(SIGNALS)}")
+    read = tuple(read_backend(signal, backends.require(signal), folder) for signal in backends.present())
+    of_metrics = any(backend.signal == "metrics" and backend.retention_ms is None for backend in read)
     return Cluster(
         name=entry.require("name").name(),
         environment=entry.require("environment").name(),
         region=region.text() if (region := entry.get("region")) else "",
         weight=weight.number(above=0) if weight else 1.0,
-        retention_ms=retention.duration_ms() if retention else None,
+        retention_ms=read_retention(retention, of_metrics=of_metrics) if retention else None,
         rate_limit=_rate_limit(rate) if rate else RateLimit(),
-        backends=tuple(read_backend(signal, backends.require(signal), folder) for signal in backends.present()),
+        backends=read,
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from federation_core.config import Auth, parse
 from federation_core.errors import InvalidConfig
+from federation_core.signals.metrics.windows import LOOKBACK_MS
 
 OPEN = {"AUTH_ENABLED": "false"}
 PROD = """\
@@ -124,6 +125,36 @@ clusters:
 def test_what_is_said_of_a_backend_without_meaning_is_refused(signal: str, given: str, said: str) -> None:
     with pytest.raises(InvalidConfig, match=said):
         parse(OPEN, {"clusters.yaml": REPLICAS % (signal, given)})
+
+
+@pytest.mark.parametrize(
+    ("of_cluster", "metrics", "logs", "refused_at"),
+    [
+        ("4m", "", "", 5),
+        ("299999ms", "", ", retention: 1h", 5),
+        ("1h", ", retention: 1m", "", 7),
+        ("5m", "", "", 0),
+        ("1h", ", retention: 5m", ", retention: 1m", 0),
+        ("1m", ", retention: 1h", "", 0),
+    ],
+)
+def test_metrics_are_kept_for_as_long_as_every_query_looks_back(
+    of_cluster: str, metrics: str, logs: str, refused_at: int
+) -> None:
+    text = f"""
+clusters:
+  - name: prod
+    environment: prod
+    retention: {of_cluster}
+    backends:
+      metrics: {{kind: prometheus, url: "http://p:9090"{metrics}}}
+      logs: {{kind: loki, url: "http://l:3100"{logs}}}
+"""
+    if not refused_at:
+        assert parse(OPEN, {"clusters.yaml": text}).clusters[0].kept_ms("metrics") >= LOOKBACK_MS
+        return
+    with pytest.raises(InvalidConfig, match=rf"yaml:{refused_at}: retention: '.*' is less than the 5m .* looks back"):
+        parse(OPEN, {"clusters.yaml": text})
 
 
 def test_a_store_beside_us_has_no_replicas() -> None:

@@ -23,7 +23,8 @@ def clusters(name: str | None, server: str, token: str, as_json: bool) -> None:
     """List the clusters: how they are and what is wrong with them, what they hold, and whether a worker serves them.
 
     With a NAME show that cluster: for each backend whether it is up, its version, how quickly it answers, how new its
-    data are, and whether it is asked. The exit code is 3 unless it is healthy.
+    data are, and whether it is asked. The exit code is then 3 unless it is healthy; that of the list is 0 however the
+    clusters are, since the list is whole.
     """
     api = Api(server, token)
     reply = api.clusters() if name is None else api.cluster_health(name)

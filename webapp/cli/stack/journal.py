@@ -121,7 +121,11 @@ class Journal:
             self._last[role].append(text)
         with suppress(OSError):
             self._append(json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-        if entry.get("level") in _LOUD and time.monotonic() - self._told.get(text, -_SAME_AGAIN_S) >= _SAME_AGAIN_S:
+        if entry.get("level") in _LOUD:
+            self._tell_once(role, _in_words(text, entry))
+
+    def _tell_once(self, role: str, text: str) -> None:
+        if time.monotonic() - self._told.get(text, -_SAME_AGAIN_S) >= _SAME_AGAIN_S:
             self._told = {text: time.monotonic(), **dict(list(self._told.items())[:50])}
             self._tell(role, text)
 
@@ -144,6 +148,12 @@ def _entry(role: str, line: str) -> dict[str, Any]:
         if isinstance(entry, dict):
             return {"role": role, **entry}
     return _line("INFO", role, line.rstrip())
+
+
+def _in_words(text: str, entry: dict[str, Any]) -> str:
+    """Return a message with the cluster that it is about, and why, where the line says it beside the message."""
+    cluster, why = (str(entry.get(key) or "")[:_LONGEST_NOTE] for key in ("cluster", "why"))
+    return (f"cluster {cluster}: " if cluster else "") + text + (f": {why}" if why else "")
 
 
 def _line(level: str, role: str, message: str) -> dict[str, Any]:

@@ -49,6 +49,13 @@ def test_errors_are_told_once_and_not_in_a_flood(tmp_path: Path) -> None:
     assert told == [("web", "down")]
 
 
+def test_an_error_is_told_with_its_cluster_and_why_once_for_each(tmp_path: Path) -> None:
+    line = b'{"level": "ERROR", "message": "a backend cannot be used", "cluster": "%s", "why": "c.yaml:7: no CA"}\n'
+    _, told, _ = write(tmp_path / "log", line % b"prod", line % b"prod", line % b"dev")
+    words = "a backend cannot be used: c.yaml:7: no CA"
+    assert told == [("web", f"cluster prod: {words}"), ("web", f"cluster dev: {words}")]
+
+
 def test_the_file_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "log"
     write(path, *[b"x" * 90 + b"\n" for _ in range(100)], max_bytes=2000)
