@@ -123,6 +123,7 @@ class Prober:
                 if target.given_up_s <= now_s:
                     target.given_up_s = now_s + _ANSWER_MS / 1000
                     self._tell(target, error=_LATE)
+                    self._note_failed(target, _LATE)
                 next_s = min(next_s, target.given_up_s)
                 continue
             if key in told:
@@ -191,10 +192,10 @@ class Prober:
             late = isinstance(exc, TimedOut)
             # A folder may be there any moment.
             counts = late or (target.cluster, target.backend.signal) not in self._standing.beside
-            self._tell(target, error=_LATE if late else exc.message, latency_ms=latency_ms, counts=counts)
-            target.failed += counts
-            if counts and target.failed == FAILURES:
-                self._log(logging.WARNING, target, "a backend fails again and again", exc.message)
+            error = _LATE if late else exc.message
+            self._tell(target, error=error, latency_ms=latency_ms, counts=counts)
+            if counts:
+                self._note_failed(target, error)
         else:
             self._tell(target, latency_ms=_since_ms(begun_s))
             if target.failed >= FAILURES:
@@ -238,6 +239,11 @@ class Prober:
             target.said = repr(exc)
             extra = {"cluster": target.cluster, "backend": target.backend.signal}
             _log.error("a backend could not be probed", exc_info=exc, extra=extra)
+
+    def _note_failed(self, target: _Target, why: str) -> None:
+        target.failed += 1
+        if target.failed == FAILURES:
+            self._log(logging.WARNING, target, "a backend fails again and again", why)
 
     def _log(self, level: int, target: _Target, said: str, why: str = "") -> None:
         _log.log(level, said, extra={"cluster": target.cluster, "backend": target.backend.signal, "why": why})

@@ -227,7 +227,9 @@ def test_a_probe_waits_for_no_turn_of_the_queries() -> None:
             until(lambda: gathered.now().answered == {"prod": True})
 
 
-def test_a_probe_that_does_not_come_back_is_a_failed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_that_does_not_come_back_is_a_failed_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(subject, "_ANSWER_MS", 20)
     monkeypatch.setattr(subject, "_LATE_S", 0.02)
     settings, stuck = settings_of(dark=""), Event()
@@ -238,6 +240,7 @@ def test_a_probe_that_does_not_come_back_is_a_failed_one(monkeypatch: pytest.Mon
     with probing(settings, connections) as (_, standing):
         gathered = Gathered(standing)
         until(lambda: gathered.now().failed.get("dark", 0) >= 3)
+        until(lambda: [record.message for record in caplog.records] == ["a backend fails again and again"])
         stuck.set()
         until(lambda: gathered.now().answered == {"dark": True})
 
