@@ -59,10 +59,11 @@ def require_program(name: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of one folder."""
+    """Mark the tests of the folders in which none is disturbed by another that runs beside it."""
+    folders = {Path(__file__).parent / name for name in ("contract", "oracle", "unit")}
     for item in items:
-        if Path(__file__).parent / "oracle" in item.path.parents:
-            item.add_marker("oracle")
+        if folders & set(item.path.parents):
+            item.add_marker("paired")
 
 
 @pytest.fixture

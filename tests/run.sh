@@ -1,6 +1,6 @@
 #!/bin/sh
-# The test command behind `make test`: style, types, fast tests side by side, those beside a real Prometheus two files
-# at a time, then one by one those that start the whole stack.
+# The test command behind `make test`: style, types, fast tests side by side, those beside real servers two files at a
+# time, then one by one those that start the whole stack.
 # As root it first installs the Debian packages that some tests run for real; otherwise those tests are skipped
 # and named at the end, with the command that would bring them.
 set -eu
@@ -37,12 +37,12 @@ status=0
 "$PYTHON" -m pytest -q -n 2 -m "not heavy" "$@" || status=$?
 # 5: nothing selected, as when one test is named that is not in this half.
 [ "$status" = 5 ] && status=0
-# Those with a real Prometheus beside them compute and wait for nobody: two files at a time.
-oracle=0
-"$PYTHON" -m pytest -q -n 2 --dist loadfile -m "heavy and oracle" "$@" || oracle=$?
-[ "$oracle" = 5 ] && oracle=0
+# Those that compute, or talk to one server of their own, disturb nobody: two files at a time.
+paired=0
+"$PYTHON" -m pytest -q -n 2 --dist loadfile -m "heavy and paired" "$@" || paired=$?
+[ "$paired" = 5 ] && paired=0
 heavy=0
-"$PYTHON" -m pytest -q -m "heavy and not oracle" "$@" || heavy=$?
+"$PYTHON" -m pytest -q -m "heavy and not paired" "$@" || heavy=$?
 [ "$heavy" = 5 ] && heavy=0
 
 if [ -n "$missing" ]; then
@@ -53,4 +53,4 @@ fi
 if [ -z "${APPSENTRY_TEST_DATA:-}" ]; then
   echo "Tests on recorded telemetry were skipped: APPSENTRY_TEST_DATA does not name its folder."
 fi
-[ "$status" = 0 ] && [ "$oracle" = 0 ] && [ "$heavy" = 0 ]
+[ "$status" = 0 ] && [ "$paired" = 0 ] && [ "$heavy" = 0 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import re
 import shutil
 import ssl
 from collections.abc import Iterator, Mapping
@@ -44,9 +45,10 @@ CLUSTERS = ("app-prod", "dev", "prod", "stage", "test")
 AT_S = lab_data.T0_S + 4000
 COUNT = "count by (cluster) (up)"
 SECRETS = (PASSWORD, "wrong-password", "password.txt", "ca.pem", "127.0.0.1", "/nowhere")
-#: What is wrong with a cluster → what is said of it.
-PASSWORD_WRONG = "the backend refuses our credentials (401)"
-CERTIFICATE_WRONG = "the backend refuses our client certificate"
+#: What is wrong with a cluster → what is said of it, as a pattern.
+PASSWORD_WRONG = r"the backend refuses our credentials \(401\)"
+#: A server may end the connection before what it says of the certificate has arrived.
+CERTIFICATE_WRONG = "refuses? our (client )?certificate"
 CA_UNKNOWN = "the backend's certificate is signed by an authority we do not trust"
 PORT_WRONG = "no connection to the backend: Connection refused"
 PATH_WRONG = "the backend answers 404, which is none of Prometheus' API"
@@ -174,12 +176,13 @@ class Served:
         )
         said = self.command("clusters")[1]
         for name, words in wrong.items():
-            assert words in told[name]["metrics"]
-            assert words in missing[name], missing
             code, shown = self.command("clusters", name)
-            assert (code, words in shown, words in said) == (3, True, True), (shown, said)
+            assert code == 3
+            for place in (told[name]["metrics"], missing[name], said, shown):
+                assert re.search(words, place)
             (row,) = self.get(f"/api/v1/clusters/{name}/health")[1]["backends"]
-            assert (row["status"], row["signal"], words in row["error"]) == ("down", "metrics", True)
+            assert (row["status"], row["signal"]) == ("down", "metrics")
+            assert re.search(words, row["error"])
             told_anywhere = " ".join((said, shown, json.dumps(told), json.dumps(missing)))
             assert [secret for secret in SECRETS if secret in told_anywhere] == []
         for name in set(CLUSTERS) - wrong.keys():
