@@ -23,12 +23,14 @@ _IPV6: Final = (
     r"|(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4})(?:(?:\.[0-9]{1,3}){3})?(?:%\w{1,20})?"
 )
 #: What names of hosts inside end with, and such outside; the latter are also parts of labels: `app.kubernetes.io/name`.
-_INSIDE: Final = "internal|local|localdomain|lan|intranet|corp|private|svc|consul|test"
+_INSIDE: Final = "internal|local|localdomain|lan|intranet|corp|private|svc|consul|arpa"
 _OUTSIDE: Final = "com|net|org|io|cloud|dev"
+#: What stands before a number with a colon and is no host.
+_PLACES: Final = "line|col|column|pos|position|offset|char|code|status|limit|step"
 #: Every alternative begins where a word does, or is bounded: what takes long to look through is nobody's words.
 _ADDRESS: Final = re.compile(
     # What Go says of a certificate; who is asked for, where there is no other sign of a name.
-    r"(?<=certificate is valid for )[^\"';]{1,400}?, not [\w.*:-]+"
+    r"(?<=certificate is valid for )[^\"';]{1,600}?(?:, not [\w.*:-]+|(?=[\"';]|$))"
     r"|(?<=\blookup )(?!failed\b|error\b)[\w.-]+(?= on |: |$)"
     r"|(?:(?<=wanted to match )|(?<=certificate is not valid for )|(?<=\bhost=)|(?<=\bhostaddr=))[^\s,;:)}\"']+"
     # A URL, an address with or without a port, a name with a port, a name that ends as those of hosts do.
@@ -36,7 +38,7 @@ _ADDRESS: Final = re.compile(
     rf"|\[(?:{_IPV6}|::)\](?::[0-9]+)?"
     rf"|(?<![\w:.]){_IPV6}(?!\w|::?\w)"
     r"|\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b(?::[0-9]+)?"
-    r"|(?<![\w.-])[A-Za-z](?:[\w-]|\.(?=\w))*\.?:[0-9]{2,5}\b(?!:[0-9]{2}\b)"
+    rf"|(?<![\w.-])(?!(?:{_PLACES}):)[A-Za-z](?:[\w-]|\.(?=\w))*\.?:[0-9]{{2,5}}\b(?!:[0-9]{{2}}\b)"
     rf"|(?<![\w.-])(?:\*\.)?(?:[\w-]+\.)+(?:(?:{_INSIDE})(?![\w-]|\.\w)|(?:{_OUTSIDE})(?![\w/-]|\.\w))(?::[0-9]+)?"
     # A file or a socket.
     r"|(?P<path>(?<![\w./-])(?:/(?:var|run|tmp|etc|data|home|opt|mnt|usr|srv|root|proc)/[\w.@+/-]+"

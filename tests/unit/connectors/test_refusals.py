@@ -29,6 +29,7 @@ from federation_core.errors import Rejected
             "x509: certificate is valid for foo.internal, loki, not bar.internal",
             "x509: certificate is valid for <address>",
         ),
+        ("certificate is valid for loki, gatew", "certificate is valid for <address>"),
         ("x509: certificate is valid for 10.1.2.3, not gateway", "x509: certificate is valid for <address>"),
         ("dial unix /run/loki/x.sock: refused", "dial unix <path>: refused"),
         ("dial unix /cloudsql/a:b/x.sock: refused", "dial unix <path>: refused"),
@@ -49,6 +50,7 @@ from federation_core.errors import Rejected
             'app.kubernetes.io/name, service.name, local.var, {host="web"} job:up:rate5m at /api/v1/query, 1h:5m',
             'app.kubernetes.io/name, service.name, local.var, {host="web"} job:up:rate5m at /api/v1/query, 1h:5m',
         ),
+        ("parse error at line:12, col:30: status:404", "parse error at line:12, col:30: status:404"),
         ("range exceeds 24h0m0s. received start=1 end=2", "range exceeds 24h0m0s. received start=1 end=2"),
         (
             "found [2:30], [5m:30s] and 12:30:45 at 1:24 in v2.42.0",
