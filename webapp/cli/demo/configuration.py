@@ -31,7 +31,7 @@ def write_config(directory: Path, stores: Mapping[str, Path] | None = None, rete
     Args:
         stores: the store of every cluster; without it those of `store_paths`. One inside `directory` is
             written relative to it, so that the whole folder can be moved.
-        retention_ms: what the clusters keep; queries that reach further back leave the clusters out.
+        retention_ms: what the clusters keep; of a query that reaches further back they are asked the newer part.
 
     Raises:
         ValueError: a cluster of the demo has no store.
