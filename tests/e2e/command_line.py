@@ -90,7 +90,8 @@ class Running:
         self._seen.update(_marked(self.mark))
         if self._process.poll() is None:
             self._seen.update(psutil.Process(self.pid).children(recursive=True))
-        return {process.pid: " ".join(process.cmdline()) for process in self._seen if _lives(process)}
+        commands = {process.pid: _command(process) for process in self._seen}
+        return {pid: command for pid, command in commands.items() if command is not None}
 
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
         """Send a signal to it alone and return the exit status."""
@@ -117,11 +118,14 @@ def wait_until(happened: Callable[[], bool], explain: Callable[[], object]) -> N
         time.sleep(0.05)
 
 
-def _lives(process: psutil.Process) -> bool:
+def _command(process: psutil.Process) -> str | None:
+    """Return the command line of a process that lives; None of one that has ended, be it while it is looked at."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return " ".join(process.cmdline())
     except psutil.NoSuchProcess:
-        return False
+        return None
 
 
 def _marked(mark: str) -> list[psutil.Process]:
